@@ -1,0 +1,85 @@
+"""A workbench for hybrid quantum-classical machine learning.
+
+The names below load when they are first used, so ``import qworkbench`` is instant and costs neither torch nor
+Qiskit. Circuit builders live in the package ``circuits``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qworkbench.backend import Backend
+    from qworkbench.bundle import load, save
+    from qworkbench.comparison import compare
+    from qworkbench.datasets import load_dataset
+    from qworkbench.engines.pennylane import from_pennylane
+    from qworkbench.engines.primitives import from_primitives, from_qiskit_backend
+    from qworkbench.engines.registry import open_engine
+    from qworkbench.kernels import QuantumKernel
+    from qworkbench.layer import QuantumLayer
+    from qworkbench.models import (
+        HybridClassifier,
+        QGANDetector,
+        QuantumKernelClassifier,
+        VariationalClassifier,
+        VariationalRegressor,
+    )
+    from qworkbench.report import write_report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Backend": "qworkbench.backend",
+    "HybridClassifier": "qworkbench.models",
+    "QGANDetector": "qworkbench.models",
+    "QuantumKernel": "qworkbench.kernels",
+    "QuantumKernelClassifier": "qworkbench.models",
+    "QuantumLayer": "qworkbench.layer",
+    "VariationalClassifier": "qworkbench.models",
+    "VariationalRegressor": "qworkbench.models",
+    "compare": "qworkbench.comparison",
+    "from_pennylane": "qworkbench.engines.pennylane",
+    "from_primitives": "qworkbench.engines.primitives",
+    "from_qiskit_backend": "qworkbench.engines.primitives",
+    "load": "qworkbench.bundle",
+    "load_dataset": "qworkbench.datasets",
+    "open_engine": "qworkbench.engines.registry",
+    "save": "qworkbench.bundle",
+    "write_report": "qworkbench.report",
+}
+"""Public name -> the module that defines it."""
+
+__all__ = [
+    "Backend",
+    "HybridClassifier",
+    "QGANDetector",
+    "QuantumKernel",
+    "QuantumKernelClassifier",
+    "QuantumLayer",
+    "VariationalClassifier",
+    "VariationalRegressor",
+    "__version__",
+    "compare",
+    "from_pennylane",
+    "from_primitives",
+    "from_qiskit_backend",
+    "load",
+    "load_dataset",
+    "open_engine",
+    "save",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qworkbench' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # found at once from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _HOMES.keys())

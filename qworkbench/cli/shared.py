@@ -1,0 +1,115 @@
+"""What ``train``, ``predict`` and ``detect`` share: models by name, checks before work, results by row."""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from qworkbench.cli.console import print_json, print_table
+
+ROWS_SHOWN = 10
+
+
+def build(
+    name: str, task: str, params: dict[str, Any], preprocessing: list[str], backend: str | None, seed: int
+) -> Any:
+    """The unfitted pipeline of a model by name.
+
+    Raises:
+        ValueError: If the model, a parameter, the preprocessing or the backend is unknown, or does not fit.
+    """
+    from qworkbench.comparison.contestants import Contestant, known_models
+    from qworkbench.comparison.ladder import check_backend
+    from qworkbench.comparison.preprocessing import pipeline
+    from qworkbench.errors import unknown_name
+
+    known = known_models()
+    if name not in known:
+        raise unknown_name("model", name, known)
+    entry = known[name]
+    if entry.task != task:
+        fitting = ", ".join(key for key, other in known.items() if other.task == task)
+        raise ValueError(f"the model {name!r} is for {entry.task}, the data for {task}: take one of {fitting}")
+    if backend is not None and not entry.quantum:
+        raise ValueError(f"the model {name!r} is classical and runs no circuits; leave out --backend")
+    contestant = Contestant(name, entry)
+    settings = contestant.build(seed, None).get_params()
+    for key in params:
+        if key not in settings:
+            raise unknown_name(f"parameter of {name}", key, settings)
+    if backend is not None:
+        check_backend(backend)
+    return pipeline(preprocessing, contestant.build(seed, backend, params))
+
+
+def parsed(pairs: list[str] | None) -> dict[str, Any]:
+    """``["epochs=5", "circuit=qcnn"]`` as numbers, tuples, None, booleans or else text.
+
+    Raises:
+        ValueError: If one has no key or no value.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, text = pair.partition("=")
+        if not key or not equals or not text:
+            raise ValueError(f"expected --param KEY=VALUE, got {pair!r}")
+        try:
+            settings[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            settings[key] = text
+    return settings
+
+
+def check_writable(path: Path | None) -> None:
+    """Find out before the work, not after it, that the result could not be written.
+
+    Raises:
+        OSError: If it could not.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"expected a file to write, got the folder {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_width(fitted: Any, width: int) -> None:
+    """Refuse rows of another width than the model's.
+
+    Raises:
+        ValueError: If the widths differ.
+    """
+    expected = getattr(fitted, "n_features_in_", width)
+    if width != expected:
+        raise ValueError(f"expected {expected} features, as many as the model was trained on, got {width}")
+
+
+def deliver(columns: dict[str, Any], metrics: dict[str, float], out: Path | None, as_json: bool, title: str) -> None:
+    """Row by row to a CSV file or to stdout: the first rows as a table, or all of them as JSON."""
+    if out is not None:
+        import pandas as pd
+
+        pd.DataFrame(columns).to_csv(out, index_label="row")
+    if as_json:
+        print_json({**columns, "metrics": metrics, "file": None if out is None else str(out)})
+        return
+    n_rows = len(next(iter(columns.values())))
+    shown = [(i, *(_plain(values[i]) for values in columns.values())) for i in range(min(n_rows, ROWS_SHOWN))]
+    print_table(title, ("row", *columns), shown)
+    if n_rows > ROWS_SHOWN:
+        print(f"{n_rows - ROWS_SHOWN} more rows; --out FILE.csv writes all of them")
+    for name, value in metrics.items():
+        print(f"{name}: {value:.4f}")
+    if out is not None:
+        print(f"written: {out}")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,203 @@
+"""Qiskit Aer: shots, device noise, matrix product states, and exact values through the same circuits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.transpiler import PassManager, generate_preset_pass_manager
+from qiskit_aer import AerSimulator
+
+from qworkbench.backend import Backend
+from qworkbench.engines.base import Usage, check_memory
+from qworkbench.engines.devices import (
+    cut_circuit,
+    cut_noise,
+    fake_device,
+    generic_device,
+    simulator_target,
+    used_qubits,
+)
+from qworkbench.engines.runners import CircuitEngine, Read, Run
+from qworkbench.errors import unknown_name
+
+OPTIONS = ("max_parallel_threads", "method", "noise", "optimization_level", "precision")
+TRANSPILER_SEED = 20119
+DENSE_METHODS = {"automatic": False, "statevector": False, "density_matrix": True}
+"""Methods whose memory grows as ``2**n`` (False) or ``4**n`` (True)."""
+
+
+def aer_engine(backend: Backend) -> CircuitEngine:
+    """``aer``, ``aer?noise=fake_torino&shots=4096``, ``ibm-fake:torino``, ``generic:5``.
+
+    Without shots the expectation values are exact: of the pure state, or with noise of the density matrix.
+
+    Raises:
+        ValueError: If an option, a method or a device is unknown.
+    """
+    return CircuitEngine(AerRunner(backend), backend.shots, backend.seed, backend.name)
+
+
+def _device(backend: Backend) -> BackendV2 | None:
+    if backend.name == "generic":
+        if not (backend.target or "").isdigit() or int(backend.target or 0) < 1:
+            raise ValueError(f"expected generic:N with a number of qubits, got {str(backend)!r}")
+        return generic_device(int(backend.target or 0), backend.seed)
+    if backend.name == "ibm-fake":
+        if backend.target is None:
+            raise ValueError("expected ibm-fake:NAME, for instance ibm-fake:torino")
+        return fake_device(backend.target)
+    noise = backend.option("noise")
+    return None if noise is None else fake_device(noise)
+
+
+class AerRunner:
+    """Runs circuits on an ``AerSimulator``, ideal or as a device on just the qubits in use."""
+
+    def __init__(self, backend: Backend) -> None:
+        for key, _ in backend.options:
+            if key not in OPTIONS:
+                raise unknown_name(f"option of {backend.name}", key, OPTIONS)
+        if backend.name == "aer" and backend.target is not None:
+            raise ValueError(f"expected 'aer' without a target, got {str(backend)!r}")
+        if backend.name != "aer" and backend.option("noise") is not None:
+            raise ValueError(f"{backend.name} has its own noise; expected no option 'noise', got {str(backend)!r}")
+        self.usage = Usage()
+        self._device = _device(backend)
+        self._noise: dict[tuple[int, ...], Any] = {}
+        if self._device is not None:
+            level = int(backend.option("optimization_level", "1") or 1)
+            self._place, self._basis = (
+                generate_preset_pass_manager(k, target=self._device.target, seed_transpiler=TRANSPILER_SEED)
+                for k in (level, 0)
+            )
+        self._method = backend.option("method", "automatic" if self._device is None else "density_matrix") or ""
+        if self._method not in AerSimulator().available_methods():
+            raise unknown_name("Aer method", self._method, AerSimulator().available_methods())
+        self._settings: dict[str, Any] = {
+            "method": self._method,
+            "precision": backend.option("precision", "double"),
+            "max_parallel_threads": int(backend.option("max_parallel_threads", "0") or 0),
+        }
+        reads = {"expectation", "probabilities", "zeros"}
+        if self._device is None and self._method in ("automatic", "statevector"):
+            reads.add("statevector")
+        self.exact_reads = frozenset(reads)
+
+    def prepare(self, circuit: QuantumCircuit, slots: Sequence[Parameter], reads: Sequence[Read]) -> Run:
+        """See ``Runner``."""
+        self.usage.add(transpilations=1)
+        if self._device is None:
+            self._check_memory(circuit.num_qubits)
+            base = _native_manager(self._method, circuit.num_qubits).run(circuit)
+            place, noise = list(range(circuit.num_qubits)), None
+            circuits = [_finished(base, place, read, None) for read in reads]
+        else:
+            base, place = self._placed(circuit, self._device)
+            circuits = [_finished(base, place, read, self._basis) for read in reads]
+            qubits = tuple(sorted({*used_qubits(circuits), *place}))
+            circuits = [cut_circuit(c, qubits) for c in circuits]
+            place = [qubits.index(q) for q in place]
+            self._check_memory(len(qubits))
+            if qubits not in self._noise:
+                self._noise[qubits] = cut_noise(self._device.target, qubits)
+            noise = self._noise[qubits]
+        for read, finished in zip(reads, circuits, strict=True):
+            _save(finished, place, read)
+        return _AerRun(AerSimulator(noise_model=noise, **self._settings), circuits, slots, reads)
+
+    def _check_memory(self, n_qubits: int) -> None:
+        if self._method in DENSE_METHODS:
+            check_memory(n_qubits, 1, 16, density_matrix=DENSE_METHODS[self._method])
+
+    def _placed(self, circuit: QuantumCircuit, device: BackendV2) -> tuple[QuantumCircuit, list[int]]:
+        """The circuit in the device's gates, and the physical qubit where each of its qubits ends."""
+        if circuit.num_qubits > device.num_qubits:
+            raise ValueError(f"expected at most {device.num_qubits} qubits on {device.name}, got {circuit.num_qubits}")
+        done = self._place.run(circuit)
+        if done.layout is None:
+            return done, list(range(circuit.num_qubits))
+        return done, list(done.layout.final_index_layout())
+
+
+@cache
+def _native_manager(method: str, n_qubits: int) -> PassManager:
+    """To gates that Aer runs as they are; nothing is optimised away."""
+    return generate_preset_pass_manager(0, target=simulator_target(AerSimulator(method=method), n_qubits))
+
+
+def _finished(base: QuantumCircuit, place: Sequence[int], read: Read, basis: PassManager | None) -> QuantumCircuit:
+    """The circuit with its basis change and measurement; the layout stays as it is."""
+    if read.kind != "counts" or read.change is None:
+        return base.copy()
+    ending = QuantumCircuit(base.num_qubits, len(place))
+    ending.compose(read.change, place, inplace=True)
+    if basis is not None:
+        ending = basis.run(ending)
+    ending.measure(place, range(len(place)))
+    result = QuantumCircuit(base.num_qubits, len(place))
+    result.compose(base, range(base.num_qubits), inplace=True)
+    result.compose(ending, range(base.num_qubits), range(len(place)), inplace=True)
+    return result
+
+
+def _save(circuit: QuantumCircuit, place: Sequence[int], read: Read) -> None:
+    if read.kind == "expectation":
+        for k, observable in enumerate(read.observables):
+            circuit.save_expectation_value(observable, place, label=f"value_{k}")
+    elif read.kind == "zeros" and len(place) == circuit.num_qubits:
+        circuit.save_amplitudes_squared([0], label="zeros")
+    elif read.kind == "zeros":
+        circuit.save_probabilities(place, label="zeros")
+    elif read.kind == "probabilities":
+        circuit.save_probabilities(place, label="probabilities")
+    elif read.kind == "statevector":
+        circuit.save_statevector(label="statevector")
+
+
+class _AerRun:
+    """One ``AerSimulator.run`` with parameter bindings a call."""
+
+    def __init__(
+        self,
+        simulator: AerSimulator,
+        circuits: Sequence[QuantumCircuit],
+        slots: Sequence[Parameter],
+        reads: Sequence[Read],
+    ) -> None:
+        self._simulator, self._circuits, self._reads = simulator, list(circuits), list(reads)
+        self._columns = [[(p, k) for k, p in enumerate(slots) if p in c.parameters] for c in self._circuits]
+
+    def __call__(self, values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
+        n_rows = len(values)
+        circuits: list[QuantumCircuit] = []
+        binds: list[dict[Parameter, list[float]]] = []
+        for circuit, columns in zip(self._circuits, self._columns, strict=True):
+            # Without parameters Aer runs a circuit once, whatever the number of rows.
+            repeats = 1 if columns else n_rows
+            circuits += [circuit] * repeats
+            binds += [{p: values[:, k].tolist() for p, k in columns}] * repeats
+        options = {"parameter_binds": binds} if any(binds) else {}
+        result = self._simulator.run(circuits, shots=shots or 1, seed_simulator=seed, **options).result()
+        if not result.success:
+            raise RuntimeError(f"Aer failed: {result.status}")
+        data = [result.data(k) for k in range(n_rows * len(self._circuits))]
+        return [
+            [_reading(entry, read) for entry in data[k * n_rows : (k + 1) * n_rows]]
+            for k, read in enumerate(self._reads)
+        ]
+
+
+def _reading(data: dict[str, Any], read: Read) -> Any:
+    if read.kind == "counts":
+        return {int(outcome, 16): count for outcome, count in data["counts"].items()}
+    if read.kind == "expectation":
+        return [float(np.real(data[f"value_{k}"])) for k in range(len(read.observables))]
+    if read.kind == "zeros":
+        probability = float(data["zeros"][0])
+        return {0: probability, 1: 1 - probability}
+    return np.asarray(data[read.kind])

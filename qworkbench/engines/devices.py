@@ -1,0 +1,117 @@
+"""Devices by name, cut down to the qubits in use: a 133-qubit noise model costs more than the physics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from qiskit.circuit import QuantumCircuit
+from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
+from qiskit.providers import BackendV2, Options
+from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit.transpiler import Target
+
+from qworkbench.errors import require, unknown_name
+
+
+def fake_device(name: str) -> BackendV2:
+    """A snapshot of an IBM device by its short name: ``torino`` or ``fake_torino``.
+
+    Raises:
+        MissingExtraError: If qiskit-ibm-runtime is absent.
+        ValueError: If the name is unknown, with the nearest ones.
+    """
+    provider = require("qiskit_ibm_runtime.fake_provider", "ibm", f"the device model {name!r}")
+    wanted = re.sub(r"^fake_?|_?v2$", "", name.lower())
+    classes = {}
+    for attribute in dir(provider):
+        if attribute.startswith("Fake") and not attribute.startswith("FakeProvider"):
+            short = attribute.removeprefix("Fake").removesuffix("V2").lower()
+            # Where two generations exist, the name without V2 is the retired BackendV1.
+            if short not in classes or attribute.endswith("V2"):
+                classes[short] = attribute
+    if wanted not in classes:
+        raise unknown_name("device", wanted, classes)
+    device: BackendV2 = getattr(provider, classes[wanted])()
+    return device
+
+
+def generic_device(n_qubits: int, seed: int | None) -> BackendV2:
+    """A made-up device of any width with plausible errors and all-to-all coupling, for tests of one's own."""
+    return GenericBackendV2(n_qubits, noise_info=True, seed=0 if seed is None else seed)
+
+
+def simulator_target(simulator: BackendV2, n_qubits: int) -> Target:
+    """The gates that an ``AerSimulator`` takes, but for those whose angles it does not bind.
+
+    Aer runs a controlled rotation with a bound parameter at angle 0, without a word (qiskit-aer issues 2323, 2403).
+    Its own target ends at the width of a state vector, whatever the method.
+    """
+    known = {**get_standard_gate_name_mapping(), "unitary": UnitaryGate(np.eye(2))}
+    names = {"measure", *simulator.operation_names} & set(known) - {"cp", "crx", "cry", "crz", "cu", "cu1", "cu3"}
+    result = Target(num_qubits=n_qubits)
+    for name in sorted(names):
+        result.add_instruction(known[name], None, name=name)
+    return result
+
+
+class _Cut(BackendV2):
+    """A target with nothing behind it, in the shape that ``NoiseModel.from_backend`` reads."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(name="cut")
+        self._target = target
+
+    @property
+    def target(self) -> Target:
+        return self._target
+
+    @property
+    def max_circuits(self) -> None:
+        return None
+
+    @classmethod
+    def _default_options(cls) -> Options:
+        return Options()
+
+    def run(self, run_input: Any, **options: Any) -> Any:
+        raise TypeError("this backend only carries a target")
+
+
+def used_qubits(circuits: Sequence[QuantumCircuit]) -> list[int]:
+    """The physical qubits that some instruction touches, ascending."""
+    return sorted({c.find_bit(q).index for c in circuits for i in c.data for q in i.qubits if i.name != "barrier"})
+
+
+def cut_circuit(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
+    """The circuit on ``qubits`` alone, renumbered from 0."""
+    place = {qubit: i for i, qubit in enumerate(qubits)}
+    result = QuantumCircuit(len(qubits), circuit.num_clbits)
+    for instruction in circuit.data:
+        if instruction.name != "barrier":
+            where = [place[circuit.find_bit(q).index] for q in instruction.qubits]
+            result.append(instruction.operation, where, [circuit.find_bit(c).index for c in instruction.clbits])
+    return result
+
+
+def cut_noise(target: Target, qubits: Sequence[int]) -> Any:
+    """Aer's noise model of ``qubits`` alone, renumbered from 0."""
+    from qiskit_aer.noise import NoiseModel
+
+    place = {qubit: i for i, qubit in enumerate(qubits)}
+    properties = target.qubit_properties
+    small = Target(
+        num_qubits=len(qubits),
+        dt=target.dt,
+        qubit_properties=None if properties is None else [properties[q] for q in qubits],
+    )
+    for name in target.operation_names:
+        known = target[name]
+        if known is None or None in known:
+            continue
+        kept = {tuple(place[q] for q in key): value for key, value in known.items() if set(key) <= set(place)}
+        if kept:
+            small.add_instruction(target.operation_from_name(name), kept, name=name)
+    return NoiseModel.from_backend(_Cut(small))

@@ -1,0 +1,86 @@
+"""Engines by name. A vendor is imported only when a URI names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from qworkbench.backend import Backend
+from qworkbench.engines.base import Engine
+from qworkbench.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """A row of the table of engines."""
+
+    factory: str
+    """``module:function``, called with the ``Backend``."""
+    summary: str
+    example: str
+    requires: str | None = None
+    """Module of an optional package, if one is needed."""
+    extra: str | None = None
+    """The extra of this project that installs it."""
+
+
+ENGINES: dict[str, EngineEntry] = {
+    "statevector": EngineEntry(
+        "qworkbench.engines.statevector:StatevectorEngine",
+        "our exact engine: batched, adjoint gradients; with shots it samples",
+        "statevector",
+    ),
+    "aer": EngineEntry(
+        "qworkbench.engines.aer:aer_engine",
+        "Qiskit Aer: exact, shots, noise=DEVICE (needs the ibm extra), method=matrix_product_state",
+        "aer?noise=fake_torino&shots=4096&seed=7",
+    ),
+    "pennylane": EngineEntry(
+        "qworkbench.engines.pennylane:PennyLaneEngine",
+        "any PennyLane device, with its adjoint gradient where it has one",
+        "pennylane:lightning.qubit",
+        "pennylane",
+    ),
+    "ibm-fake": EngineEntry(
+        "qworkbench.engines.aer:aer_engine",
+        "a snapshot of an IBM device, simulated with its noise and coupling map",
+        "ibm-fake:torino?shots=4096",
+        "qiskit_ibm_runtime",
+        "ibm",
+    ),
+    "generic": EngineEntry(
+        "qworkbench.engines.aer:aer_engine",
+        "a made-up noisy device of any width",
+        "generic:5?shots=1024&seed=1",
+    ),
+}
+"""Name -> engine."""
+
+
+def open_engine(backend: Any) -> Engine:
+    """Open the engine that a backend describes.
+
+    Args:
+        backend: A URI, a ``Backend``, a Qiskit ``BackendV2``, a V2 sampler or estimator, a pair of them
+            ``(estimator, sampler)``, or an engine, which comes back as it is.
+
+    Raises:
+        ValueError: If the name is unknown, with the nearest ones.
+        MissingExtraError: If the engine needs a package that is not installed.
+        TypeError: If ``backend`` is none of these.
+    """
+    if isinstance(backend, str | Backend):
+        described = Backend.parse(backend)
+        if described.name not in ENGINES:
+            raise unknown_name("backend", described.name, ENGINES)
+        module, _, function = ENGINES[described.name].factory.partition(":")
+        factory: Callable[[Backend], Engine] = getattr(import_module(module), function)
+        return factory(described)
+    if hasattr(backend, "compile_overlap"):
+        engine: Engine = backend
+        return engine
+    from qworkbench.engines.primitives import wrap
+
+    return wrap(backend)

@@ -1,0 +1,234 @@
+"""What the exact engine compiles to: expectation values, probabilities, fidelities."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from qiskit.quantum_info import SparsePauliOp
+
+from qworkbench.engines.base import Expectation, Usage, check_memory
+from qworkbench.engines.measurement import MeasurementPlan, basis_change
+from qworkbench.engines.statevector.gates import StateGate
+from qworkbench.engines.statevector.observables import PauliSums
+from qworkbench.engines.statevector.states import STATES_HELD, StateSimulator
+from qworkbench.lowering import Angles, LoweredCircuit, LoweredGate
+
+if TYPE_CHECKING:
+    from qworkbench.engines.statevector.native import NativeExecutor
+
+
+def native_executor(
+    executor: str, circuit: LoweredCircuit, n_shared: int, observables: Sequence[SparsePauliOp] = ()
+) -> NativeExecutor | None:
+    """The native executor, unless ``executor`` is ``torch`` or numba does not work here (one warning)."""
+    if executor == "torch":
+        return None
+    try:
+        from qworkbench.engines.statevector.native import NativeExecutor
+    except ImportError as error:
+        warnings.warn(f"numba does not work here, so circuits run in torch, slower: {error}", RuntimeWarning, stacklevel=2)
+        return None
+    return NativeExecutor(circuit, n_shared, observables)
+
+
+class Shots:
+    """A fixed number of shots, drawn from exact probabilities."""
+
+    def __init__(self, shots: int, rng: np.random.Generator, usage: Usage) -> None:
+        self.shots, self._rng, self._usage = shots, rng, usage
+
+    def frequencies(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Relative frequencies of shape ``(M, K)`` for probabilities of that shape."""
+        self._usage.add(shots=self.shots * len(probabilities))
+        exact = probabilities.double().cpu().numpy().clip(0)
+        counts = self._rng.multinomial(self.shots, exact / exact.sum(1, keepdims=True))
+        return torch.as_tensor(counts / self.shots).to(probabilities)
+
+    def estimate(self, probabilities: torch.Tensor) -> Expectation:
+        """Frequencies with their standard errors."""
+        mean = self.frequencies(probabilities)
+        return Expectation(mean, self.standard_error(mean * (1 - mean)))
+
+    def standard_error(self, variance: torch.Tensor) -> torch.Tensor:
+        """Standard error of a mean over the shots, from the variance within the sample."""
+        return torch.sqrt(variance.clamp(min=0) / max(self.shots - 1, 1))
+
+
+def exactly(value: torch.Tensor) -> Expectation:
+    """A value without statistical error."""
+    return Expectation(value, torch.zeros_like(value))
+
+
+class StatevectorProgram:
+    """Exact expectation values and their adjoint gradient; memory does not grow with depth.
+
+    The native executor serves CPU tensors; torch serves every other device, and derivatives of higher order.
+    """
+
+    def __init__(
+        self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], usage: Usage, executor: str = "auto"
+    ) -> None:
+        check_memory(circuit.n_qubits, STATES_HELD, 8)
+        self._circuit, self._paulis, self._usage, self._executor = circuit, tuple(observables), usage, executor
+        self._natives: dict[int, NativeExecutor | None] = {}
+
+    @cached_property
+    def _simulator(self) -> StateSimulator:
+        return StateSimulator(self._circuit)
+
+    @cached_property
+    def _observables(self) -> PauliSums:
+        return PauliSums(self._paulis)
+
+    def _native(self, angles: Angles) -> NativeExecutor | None:
+        n_shared = len(angles.shared)
+        if angles.per_sample.device.type != "cpu":
+            return None
+        if n_shared not in self._natives:
+            self._natives[n_shared] = native_executor(self._executor, self._circuit, n_shared, self._paulis)
+        return self._natives[n_shared]
+
+    def expectation(self, angles: Angles) -> torch.Tensor:
+        """Means of shape ``(N, O)`` with a torch graph through every gate: memory grows with depth."""
+        return self._observables.expectation(self._simulator.states(angles))
+
+    def run(self, angles: Angles) -> Expectation:
+        """See ``Program``; no standard error, since the values are exact."""
+        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        native = self._native(angles)
+        if native is not None:
+            return exactly(native.mean(angles, keep=True))
+        with torch.no_grad():
+            return exactly(torch.cat([self.expectation(chunk) for _, chunk in self._simulator.chunks(angles)]))
+
+    def evaluate(self, rows: torch.Tensor) -> Expectation:
+        """Expectation values with every slot given per sample, shape ``(M, K)``."""
+        return self.run(Angles(rows.new_zeros(0), rows))
+
+    def vjp(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool] = (True, True)) -> Angles:
+        """See ``Program``; one backward sweep (Jones & Gacon 2020, arXiv:2009.02823)."""
+        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        native = self._native(angles)
+        if native is not None:
+            found = native.gradient(angles, cotangent)
+            return Angles(*(part if need else torch.zeros_like(part) for part, need in zip(found, needs, strict=True)))
+        gradient = Angles(torch.zeros_like(angles.shared), torch.zeros_like(angles.per_sample))
+        with torch.no_grad():
+            for rows, chunk in self._simulator.chunks(angles):
+                part = self._sweep(chunk, cotangent[rows], needs)
+                gradient.shared.add_(part.shared)
+                gradient.per_sample[rows] = part.per_sample
+        return gradient
+
+    def _sweep(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool]) -> Angles:
+        simulator, n_shared = self._simulator, len(angles.shared)
+        gradient = Angles(torch.zeros_like(angles.shared), torch.zeros_like(angles.per_sample))
+        state = simulator.states(angles)
+        costate = self._observables.apply(state, cotangent)
+        for gate in reversed(simulator.gates):
+            if gate.slot is not None and needs[gate.slot >= n_shared]:
+                slope = gate.derivative(state)
+                product = 2 * (costate.real * slope.real + costate.imag * slope.imag).sum(1)
+                if gate.slot < n_shared:
+                    gradient.shared[gate.slot] = product.sum()
+                else:
+                    gradient.per_sample[:, gate.slot - n_shared] = product
+            angle = simulator.angle(gate, angles)
+            state = gate.apply(state, angle, inverse=True)
+            costate = gate.apply(costate, angle, inverse=True)
+        return gradient
+
+
+class SampledExpectation:
+    """Expectation values from shots in each measured basis, drawn from the exact probabilities."""
+
+    def __init__(
+        self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], usage: Usage, shots: Shots
+    ) -> None:
+        self._plan, self._usage, self._shots = MeasurementPlan(observables), usage, shots
+        self._simulator = StateSimulator(circuit)
+        outcomes = np.arange(2**circuit.n_qubits)
+        self._bases = [
+            (_basis_gates(basis), torch.as_tensor(self._plan.values(index, outcomes)))
+            for index, basis in enumerate(self._plan.bases)
+        ]
+
+    def __call__(self, rows: torch.Tensor) -> Expectation:
+        """Expectation values with every slot given per sample, shape ``(M, K)``."""
+        self._usage.add(circuits=len(rows) * len(self._bases), submissions=1)
+        mean = torch.as_tensor(self._plan.offset).to(rows).repeat(len(rows), 1)
+        variance = torch.zeros_like(mean)
+        with torch.no_grad():
+            for part, chunk in self._simulator.chunks(Angles(rows.new_zeros(0), rows)):
+                state = self._simulator.states(chunk)
+                for gates, values in self._bases:
+                    turned = state
+                    for gate in gates:
+                        turned = gate.apply(turned, None)
+                    frequency = self._shots.frequencies(turned.abs() ** 2)
+                    first, second = frequency @ values.to(frequency), frequency @ values.to(frequency) ** 2
+                    mean[part] += first
+                    variance[part] += (second - first**2).clamp(min=0)
+        return Expectation(mean, self._shots.standard_error(variance))
+
+
+def _basis_gates(basis: str) -> list[StateGate]:
+    change = basis_change(basis)
+    return [
+        StateGate(
+            LoweredGate(step.operation.name, (change.find_bit(step.qubits[0]).index,), operation=step.operation),
+            len(basis),
+        )
+        for step in change.data
+    ]
+
+
+class StatevectorSampler:
+    """Exact probabilities, or frequencies of sampled shots."""
+
+    def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None) -> None:
+        self._simulator, self._usage, self._shots = StateSimulator(circuit), usage, shots
+
+    def probabilities(self, angles: Angles) -> Expectation:
+        """See ``Sampler``."""
+        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        with torch.no_grad():
+            states = [self._simulator.states(chunk) for _, chunk in self._simulator.chunks(angles)]
+            exact = torch.cat(states).abs() ** 2
+        return exactly(exact) if self._shots is None else self._shots.estimate(exact)
+
+
+class StatevectorOverlap:
+    """Fidelities from one batch of states and one matrix product."""
+
+    def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None, executor: str) -> None:
+        self._simulator, self._usage, self._shots = StateSimulator(circuit), usage, shots
+        self._native = native_executor(executor, circuit, circuit.n_shared)
+
+    def _states(self, angles: Angles) -> torch.Tensor:
+        check_memory(self._simulator.n_qubits, len(angles.per_sample), 2 * angles.per_sample.element_size())
+        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        tracked = torch.is_grad_enabled() and any(part.requires_grad for part in angles)
+        if self._native is not None and not tracked and angles.per_sample.device.type == "cpu":
+            return self._native.states(angles)
+        return torch.cat([self._simulator.states(chunk) for _, chunk in self._simulator.chunks(angles)])
+
+    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+        """See ``Overlap``; torch can differentiate the exact ones."""
+        left = self._states(x)
+        right = left if y is None else self._states(y)
+        exact = (left.conj() @ right.T).abs() ** 2
+        if self._shots is None:
+            return exactly(exact)
+        both = torch.stack([exact, 1 - exact], dim=-1).detach().clamp(0, 1).flatten(0, 1)
+        estimate = self._shots.estimate(both)
+        mean, error = (part[:, 0].reshape(exact.shape) for part in estimate)
+        if y is None:
+            mean, error = (torch.triu(part, 1) + torch.triu(part, 1).T for part in (mean, error))
+            mean.fill_diagonal_(1.0)
+        return Expectation(mean, error)

@@ -1,0 +1,212 @@
+"""Qiskit's parameter expressions as torch functions.
+
+Polynomials (nearly all expressions met in practice: ``x``, ``2*x``, ``(1+s)*x + b``, ``2*(pi-x0)*(pi-x1)``) are
+evaluated together as products of gathered columns and one matrix product; anything else is walked as a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy
+import torch
+from qiskit.circuit import Parameter, ParameterExpression
+
+Monomials = dict[tuple[int, ...], float]
+MAX_DEGREE = 8
+MAX_TERMS = 512
+"""Beyond it an expanded polynomial costs more than walking the tree."""
+
+_FUNCTIONS: dict[type, Callable[[torch.Tensor], torch.Tensor]] = {
+    sympy.sin: torch.sin,
+    sympy.cos: torch.cos,
+    sympy.tan: torch.tan,
+    sympy.asin: torch.asin,
+    sympy.acos: torch.acos,
+    sympy.atan: torch.atan,
+    sympy.exp: torch.exp,
+    sympy.log: torch.log,
+    sympy.Abs: torch.abs,
+    sympy.sign: torch.sign,
+    sympy.conjugate: lambda value: value,
+}
+
+
+class AngleMap:
+    """``(inputs, weights) -> angles``, filled once while lowering and then called for every batch."""
+
+    def __init__(self, inputs: Sequence[Parameter], weights: Sequence[Parameter]) -> None:
+        self._column = {p.name: i for i, p in enumerate([*inputs, *weights])}
+        self._n_inputs = len(inputs)
+        self._monomials: dict[int, Monomials] = {}
+        self._trees: dict[int, sympy.Expr] = {}
+        self._functions: list[tuple[int, int, AngleMap, Callable[..., torch.Tensor]]] = []
+        self._parameters = (tuple(inputs), tuple(weights))
+        self._tables: dict[tuple[torch.dtype, torch.device], tuple[torch.Tensor, ...]] = {}
+        self.n_angles = 0
+
+    def add(
+        self,
+        values: Sequence[float | ParameterExpression],
+        n_angles: int = 1,
+        function: Callable[..., torch.Tensor] | None = None,
+    ) -> int:
+        """Append angles and return the index of the first.
+
+        Args:
+            values: The expression of the angle, or with ``function`` the values that it takes.
+            n_angles: How many angles are added.
+            function: ``(values (..., V), torch) -> angles (..., n_angles)``; by default the one value is the angle.
+        """
+        first = self.n_angles
+        self.n_angles += n_angles
+        if function is not None:
+            arguments = AngleMap(*self._parameters)
+            for value in values:
+                arguments.add([value])
+            self._functions.append((first, n_angles, arguments, function))
+            return first
+        (value,) = values
+        monomials = self._polynomial(value)
+        if monomials is None:
+            assert isinstance(value, ParameterExpression)
+            self._trees[first] = value.sympify()
+        else:
+            self._monomials[first] = monomials
+        return first
+
+    def _polynomial(self, value: float | ParameterExpression) -> Monomials | None:
+        if not isinstance(value, ParameterExpression):
+            return {(): float(value)}
+        if isinstance(value, Parameter):
+            return {(self._column[value.name],): 1.0}
+        if not value.parameters:
+            return {(): float(value.numeric())}
+        return _monomials(value.sympify(), self._column)
+
+    def __call__(self, inputs: torch.Tensor, weights: torch.Tensor, n_rows: int) -> torch.Tensor:
+        """Angles of shape ``(n_rows, n_angles)``.
+
+        Args:
+            inputs: Shape ``(n_rows, n_inputs)``; may be empty if no angle depends on an input.
+            weights: Shape ``(n_weights,)``.
+            n_rows: Number of samples.
+        """
+        result = weights.new_zeros((n_rows, self.n_angles))
+        if self._monomials:
+            result = self._evaluate_polynomials(inputs, weights, n_rows)
+        columns: dict[int, torch.Tensor] = {}
+        for slot, tree in self._trees.items():
+            columns[slot] = self._walk(tree, inputs, weights).expand(n_rows)
+        for first, count, arguments, function in self._functions:
+            block = function(arguments(inputs, weights, n_rows), torch)
+            columns |= {first + k: block[:, k] for k in range(count)}
+        if columns:
+            result = torch.stack([columns.get(k, result[:, k]) for k in range(self.n_angles)], dim=1)
+        return result
+
+    def _evaluate_polynomials(self, inputs: torch.Tensor, weights: torch.Tensor, n_rows: int) -> torch.Tensor:
+        used, index, coefficients = self._table(weights.dtype, weights.device)
+        one = weights.new_ones((n_rows, 1))
+        from_inputs = used[used < self._n_inputs]
+        from_weights = used[used >= self._n_inputs] - self._n_inputs
+        columns = [one]
+        if len(from_inputs):
+            columns.append(inputs[:, from_inputs])
+        if len(from_weights):
+            columns.append(weights[from_weights].expand(n_rows, -1))
+        values = torch.cat(columns, dim=1)
+        product = values[:, index[:, 0]]
+        for k in range(1, index.shape[1]):
+            product = product * values[:, index[:, k]]
+        return product @ coefficients
+
+    def _table(self, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """Used columns (ascending), factor indices into ``[1, used...]``, coefficients.
+
+        Shapes ``(U,)``, ``(M, degree)`` and ``(M, angles)`` for M monomials.
+        """
+        key = (dtype, device)
+        if key not in self._tables:
+            unique = sorted({m for monomials in self._monomials.values() for m in monomials})
+            row = {monomial: i for i, monomial in enumerate(unique)}
+            used = sorted({column for monomial in unique for column in monomial})
+            place = {column: i + 1 for i, column in enumerate(used)}
+            degree = max(1, *(len(m) for m in unique)) if unique else 1
+            index = [[place[c] for c in m] + [0] * (degree - len(m)) for m in unique]
+            coefficients = torch.zeros((len(unique), self.n_angles), dtype=torch.float64)
+            for slot, monomials in self._monomials.items():
+                for monomial, factor in monomials.items():
+                    coefficients[row[monomial], slot] = factor
+            self._tables[key] = (
+                torch.tensor(used, dtype=torch.long, device=device),
+                torch.tensor(index, dtype=torch.long, device=device).reshape(len(unique), degree),
+                coefficients.to(dtype=dtype, device=device),
+            )
+        return self._tables[key]
+
+    def _walk(self, tree: sympy.Expr, inputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        if tree.is_Symbol:
+            column = self._column[tree.name]
+            return inputs[:, column] if column < self._n_inputs else weights[column - self._n_inputs]
+        if tree.is_number:
+            return weights.new_tensor(_real(tree))
+        arguments = [self._walk(argument, inputs, weights) for argument in tree.args]
+        if tree.is_Add or tree.is_Mul:
+            result = arguments[0]
+            for argument in arguments[1:]:
+                result = result + argument if tree.is_Add else result * argument
+            return result
+        if tree.is_Pow:
+            exponent = tree.args[1]
+            return arguments[0] ** (_real(exponent) if exponent.is_number else arguments[1])
+        if tree.func in _FUNCTIONS:
+            return _FUNCTIONS[tree.func](arguments[0])
+        raise ValueError(f"the function {tree.func} in an angle has no torch counterpart")
+
+
+def _real(number: Any) -> float:
+    value = complex(number)
+    if value.imag != 0:
+        raise ValueError(f"expected real coefficients in an angle, got {number}")
+    return value.real
+
+
+def _monomials(tree: sympy.Expr, column: dict[str, int]) -> Monomials | None:
+    """The expanded polynomial as ``{sorted columns: coefficient}``, or None if it is none of low degree."""
+    if tree.is_Symbol:
+        return {(column[tree.name],): 1.0}
+    if tree.is_number:
+        return {(): _real(tree)}
+    if tree.is_Pow:
+        exponent = tree.args[1]
+        if not (exponent.is_number and exponent == int(exponent) and 1 <= int(exponent) <= MAX_DEGREE):
+            return None
+        parts = [_monomials(tree.args[0], column)] * int(exponent)
+    elif tree.is_Add or tree.is_Mul:
+        parts = [_monomials(argument, column) for argument in tree.args]
+    else:
+        return None
+    if any(part is None for part in parts):
+        return None
+    result: Monomials = {} if tree.is_Add else {(): 1.0}
+    for part in parts:
+        assert part is not None
+        if not tree.is_Add and len(result) * len(part) > MAX_TERMS:
+            return None
+        result = _sum(result, part) if tree.is_Add else _product(result, part)
+    return result if all(len(m) <= MAX_DEGREE for m in result) else None
+
+
+def _sum(a: Monomials, b: Monomials) -> Monomials:
+    return {m: a.get(m, 0.0) + b.get(m, 0.0) for m in a | b}
+
+
+def _product(a: Monomials, b: Monomials) -> Monomials:
+    result: Monomials = {}
+    for first, factor in a.items():
+        for second, other in b.items():
+            monomial = tuple(sorted(first + second))
+            result[monomial] = result.get(monomial, 0.0) + factor * other
+    return result

@@ -1,0 +1,200 @@
+"""The training loop: seeded mini-batches, a NaN guard, early stopping, checkpoints that resume bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+Callback = Callable[[int, float], None]
+"""Called after each epoch with its number (from 1) and mean loss."""
+
+
+@dataclass
+class History:
+    """What a training run leaves behind."""
+
+    losses: list[float] = field(default_factory=list)
+    """Mean training loss of each epoch."""
+    validation_losses: list[float] = field(default_factory=list)
+    """Loss on the validation data after each epoch, if there are any."""
+    best_epoch: int = 0
+    """Epoch (from 1) whose weights were kept, if there are validation data."""
+
+
+class TrainingError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+def train(
+    module: nn.Module,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    epochs: int,
+    batch_size: int = 32,
+    learning_rate: float = 0.05,
+    weight_decay: float = 0.0,
+    generator: torch.Generator | None = None,
+    validation: tuple[torch.Tensor, torch.Tensor] | None = None,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> History:
+    """Fit a module with Adam, in place.
+
+    Args:
+        module: Any torch module, with quantum layers or without.
+        loss: ``(predictions, targets) -> scalar``.
+        inputs: Shape ``(N, F)``.
+        targets: First axis of length ``N``.
+        epochs: Passes over the data.
+        batch_size: Samples a step.
+        learning_rate: Adam's.
+        weight_decay: Adam's L2 penalty.
+        generator: Source of the batch order; torch's own by default.
+        validation: Inputs and targets that stop the training early; the best weights are kept.
+        patience: Epochs without a better validation loss before stopping; needs ``validation``.
+        checkpoint: File written after each epoch. If it exists, training goes on from it as if never stopped.
+        callbacks: See ``Callback``.
+
+    Raises:
+        ValueError: If a setting is out of range, or the checkpoint belongs to another run.
+        TrainingError: If the loss becomes NaN or infinite; the module then holds its last good weights.
+    """
+    if epochs < 1 or batch_size < 1 or not learning_rate > 0:
+        raise ValueError(
+            "expected epochs and batch_size of at least 1 and a positive learning_rate, "
+            f"got {epochs}, {batch_size} and {learning_rate}"
+        )
+    if patience is not None and validation is None:
+        raise ValueError("expected validation data with patience, got none")
+    run = _Run(module, torch.optim.Adam(module.parameters(), lr=learning_rate, weight_decay=weight_decay))
+    run.generator = generator or torch.Generator().manual_seed(torch.initial_seed() % 2**63)
+    settings = [batch_size, learning_rate, weight_decay, patience, list(inputs.shape), list(targets.shape)]
+    store = None if checkpoint is None else _Store(Path(checkpoint), json.dumps(settings))
+    if store is not None:
+        store.restore(run)
+    while len(run.history.losses) < epochs and not run.stalled(patience):
+        run.epoch(loss, inputs, targets, batch_size)
+        if validation is not None:
+            run.validate(loss, *validation)
+        if store is not None:
+            store.save(run)
+        for callback in callbacks:
+            callback(len(run.history.losses), run.history.losses[-1])
+    run.keep_best()
+    return run.history
+
+
+class _Run:
+    """Everything that a checkpoint must hold."""
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.module, self.optimizer, self.history = module, optimizer, History()
+        self.generator = torch.Generator()
+        self.best: dict[str, torch.Tensor] = {}
+
+    def epoch(
+        self, loss: Callable[..., torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor, batch_size: int
+    ) -> None:
+        self.module.train()
+        order, total = torch.randperm(len(inputs), generator=self.generator), 0.0
+        for batch in order.split(batch_size):
+            good = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+            self.optimizer.zero_grad()
+            value = loss(self.module(inputs[batch]), targets[batch])
+            value.backward()
+            self.optimizer.step()
+            if not all(torch.isfinite(p).all() for p in [value, *self.module.parameters()]):
+                self.module.load_state_dict(good)
+                raise TrainingError(
+                    f"the loss became {value.item()} in epoch {len(self.history.losses) + 1}; "
+                    "the last good weights are kept; lower the learning rate"
+                )
+            total += value.item() * len(batch)
+        self.history.losses.append(total / len(inputs))
+
+    def validate(self, loss: Callable[..., torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        self.module.eval()
+        with torch.no_grad():
+            value = loss(self.module(inputs), targets).item()
+        if not self.history.validation_losses or value < min(self.history.validation_losses):
+            self.best = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+            self.history.best_epoch = len(self.history.losses)
+        self.history.validation_losses.append(value)
+
+    def stalled(self, patience: int | None) -> bool:
+        return patience is not None and len(self.history.losses) - self.history.best_epoch >= patience > 0
+
+    def keep_best(self) -> None:
+        if self.best:
+            self.module.load_state_dict(self.best)
+        self.module.eval()
+
+
+class _Store:
+    """One file, replaced atomically: weights, optimizer, random state and history, with a checksum."""
+
+    def __init__(self, path: Path, settings: str) -> None:
+        self._path, self._settings = path, settings
+
+    def save(self, run: _Run) -> None:
+        from safetensors.torch import save
+
+        tensors = {f"module/{k}": v for k, v in run.module.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in run.best.items()}
+        tensors["generator"] = run.generator.get_state()
+        for index, state in run.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+        body = save(tensors, {"history": json.dumps(asdict(run.history)), "settings": self._settings})
+        temporary = self._path.with_name(self._path.name + ".tmp")
+        with temporary.open("wb") as file:
+            file.write(hashlib.sha256(body).digest() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+
+    def restore(self, run: _Run) -> None:
+        from safetensors.torch import load
+
+        if not self._path.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return
+        content = self._path.read_bytes()
+        digest, body = content[:32], content[32:]
+        if hashlib.sha256(body).digest() != digest:
+            raise ValueError(f"the checkpoint {self._path} is damaged (checksum); remove it to start anew")
+        metadata = _metadata(body)
+        if metadata["settings"] != self._settings:
+            raise ValueError(f"the checkpoint {self._path} belongs to a run with other settings or data")
+        tensors = load(body)
+        run.module.load_state_dict(_under(tensors, "module/"))
+        run.best = _under(tensors, "best/")
+        run.generator.set_state(tensors["generator"])
+        state: dict[int, dict[str, Any]] = {}
+        for key, tensor in _under(tensors, "optimizer/").items():
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = tensor
+        groups = run.optimizer.state_dict()["param_groups"]
+        run.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        run.history = History(**json.loads(metadata["history"]))
+
+
+def _metadata(body: bytes) -> dict[str, str]:
+    size = int.from_bytes(body[:8], "little")
+    metadata: dict[str, str] = json.loads(body[8 : 8 + size])["__metadata__"]
+    return metadata
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,105 @@
+"""Trained quantum models on other backends: same weights, counted circuits, saved and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+
+from qworkbench import VariationalClassifier, load
+from qworkbench.comparison import Comparison, compare
+from qworkbench.datasets import load_dataset
+from qworkbench.runs import RunRecord
+
+DATA = "iris?n_samples=24&classes=setosa,versicolor"
+TINY = VariationalClassifier(n_qubits=2, n_layers=1, epochs=2)
+SETTINGS: dict[str, Any] = {"folds": 2, "trials": 1, "shots": 500}
+MODELS: dict[str, Any] = {"tiny": TINY, "classical": LogisticRegression()}
+
+
+def rungs(result: Comparison) -> dict[tuple[int, str], RunRecord]:
+    """Those of the model ``tiny``, by fold and rung."""
+    found = [r for r in result.records if r.kind == "rung" and r.spec["model"] == "tiny"]
+    return {(r.spec["fold"], r.spec["rung"]): r for r in found}
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    out = tmp_path_factory.mktemp("climbed")
+    steps = ("shots", "generic:2?shots=500&seed=4")
+    return compare(DATA, MODELS | {"kernel": "quantum_kernel"}, out=out, ladder=steps, **SETTINGS)
+
+
+def test_the_exact_rung_repeats_the_score_of_the_fold(climbed: Comparison) -> None:
+    exact = [r for r in climbed.records if r.kind == "rung" and r.spec["rung"] == "exact"]
+    folds = {(r.spec["model"], r.spec["fold"]): r for r in climbed.records if r.kind == "fold"}
+    assert len(exact) == 4
+    for record in exact:
+        fold = folds[record.spec["model"], record.spec["fold"]]
+        assert record.metrics["score"] == fold.metrics["score"]
+        assert record.metrics["roc_auc"] == fold.metrics["roc_auc"]
+        assert record.spec["backend"] == "aer" and record.spec["ladder_samples"] == 12
+        assert record.spec["protocol"] == fold.spec["protocol"]
+
+
+def test_shots_move_the_outputs_a_little(climbed: Comparison) -> None:
+    tiny = rungs(climbed)
+    for fold in range(2):
+        exact, shots = tiny[fold, "exact"], tiny[fold, "shots"]
+        moved = shots.metrics["mean_abs_output_change"]
+        # An expectation value of 500 shots has a standard error of at most 0.045; the read-out is no steeper.
+        assert moved is not None and 0 < moved < 0.1
+        score, change, before = shots.metrics["score"], shots.metrics["score_change"], exact.metrics["score"]
+        assert score is not None and change is not None and score - change == pytest.approx(before)
+        assert shots.info["circuits"] == 12 and shots.info["shots"] == 12 * 500
+        assert shots.spec["shots"] == 500 and shots.spec["backend"].startswith("aer?shots=500&seed=")
+        assert exact.info["shots"] == 0
+
+
+def test_quantum_folds_count_circuits_and_keep_the_model(climbed: Comparison) -> None:
+    data = load_dataset(DATA)
+    for record in (r for r in climbed.records if r.kind == "fold"):
+        assert record.spec["quantum"] == (record.spec["model"] != "classical")
+        if not record.spec["quantum"]:
+            assert "circuits" not in record.info and record.spec["backend"] is None
+            continue
+        assert record.info["circuits"] > 12 and record.spec["backend"] == "statevector"
+        model = load(climbed.run_dir / record.info["saved_model"])
+        assert set(model.predict(data.X)) <= set(data.y)
+    assert "generic:2" in climbed.table()
+
+
+def test_the_ladder_can_be_climbed_later_without_training(climbed: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VariationalClassifier, "fit", None)
+    more = compare(DATA, MODELS, out=climbed.run_dir, ladder=("shots", "aer?shots=100&seed=1"), **SETTINGS)
+    assert more.failures() == []
+    assert {rung for _, rung in rungs(more)} == {"exact", "shots", "aer?shots=100&seed=1"}
+    assert rungs(more)[0, "shots"] == rungs(climbed)[0, "shots"]
+
+
+def test_a_lost_model_is_trained_again(climbed: Comparison) -> None:
+    fold = next(r for r in climbed.records if r.kind == "fold" and r.spec["model"] == "tiny")
+    (climbed.run_dir / fold.info["saved_model"]).write_bytes(b"not a model")
+    step = "pennylane:default.qubit"
+    more = compare(DATA, MODELS, out=climbed.run_dir, ladder=(step,), **SETTINGS)
+    assert more.failures() == []
+    for number in range(2):
+        assert rungs(more)[number, step].metrics["mean_abs_output_change"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_model_that_ignores_its_backend_fails_the_ladder(tmp_path: Path) -> None:
+    models = {"wrapped": OneVsRestClassifier(TINY), "classical": LogisticRegression()}
+    result = compare(DATA, models, out=tmp_path, ladder=("shots",), **SETTINGS)
+    assert len([row for row in result.scores() if row["model"] == "wrapped"]) == 2
+    assert len(result.failures()) == 4 and "ran no circuit" in result.failures()[0]
+
+
+def test_training_with_shots_on_a_named_backend(tmp_path: Path) -> None:
+    result = compare(DATA, MODELS, out=tmp_path, backend="statevector?shots=50", ladder=(), folds=2, trials=1)
+    fold = next(r for r in result.records if r.kind == "fold" and r.spec["quantum"])
+    assert fold.spec["backend"] == "statevector?shots=50" and fold.info["shots"] > 0
+    assert np.isfinite(fold.info["loss_curve"]).all() and len(fold.info["loss_curve"]) == 2
