@@ -51,9 +51,7 @@ def hardware_efficient(
     return ParameterizedCircuit(circuit, weights=tuple(w))
 
 
-def efficient_su2(
-    n_qubits: int, *, n_layers: int = 2, entanglement: str = "reverse_linear"
-) -> ParameterizedCircuit:
+def efficient_su2(n_qubits: int, *, n_layers: int = 2, entanglement: str = "reverse_linear") -> ParameterizedCircuit:
     """Qiskit's EfficientSU2: RY and RZ on every qubit between layers of CX.
 
     ``2 n_qubits (n_layers + 1)`` weights.
@@ -64,9 +62,7 @@ def efficient_su2(
     return _from_library(qiskit_library.efficient_su2, n_qubits, n_layers, entanglement)
 
 
-def real_amplitudes(
-    n_qubits: int, *, n_layers: int = 2, entanglement: str = "reverse_linear"
-) -> ParameterizedCircuit:
+def real_amplitudes(n_qubits: int, *, n_layers: int = 2, entanglement: str = "reverse_linear") -> ParameterizedCircuit:
     """Qiskit's RealAmplitudes: RY on every qubit between layers of CX.
 
     ``n_qubits (n_layers + 1)`` weights.
@@ -126,9 +122,7 @@ def brickwork(n_qubits: int, *, n_layers: int = 2, entangler: str = "cx") -> Par
     return ParameterizedCircuit(circuit, weights=tuple(w))
 
 
-def tree_tensor(
-    n_qubits: int, *, n_layers: int = 1, rotations: Sequence[str] = ("ry",)
-) -> ParameterizedCircuit:
+def tree_tensor(n_qubits: int, *, n_layers: int = 1, rotations: Sequence[str] = ("ry",)) -> ParameterizedCircuit:
     """A tree tensor network: neighbours are joined pair by pair until one qubit is left. Read qubit 0.
 
     Grant et al. 2018 (npj Quantum Inf. 4, 65; arXiv:1804.03680). A node turns both qubits and puts a CX

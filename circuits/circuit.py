@@ -83,9 +83,7 @@ class ParameterizedCircuit:
         """Number of trainable weights."""
         return len(self.weights)
 
-    def compose(
-        self, other: ParameterizedCircuit, qubits: Sequence[int] | None = None
-    ) -> ParameterizedCircuit:
+    def compose(self, other: ParameterizedCircuit, qubits: Sequence[int] | None = None) -> ParameterizedCircuit:
         """Run ``other`` after this circuit.
 
         Inputs of the same name are the same feature (``x[0]`` is feature 0 wherever it stands). Weights add

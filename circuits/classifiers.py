@@ -31,9 +31,7 @@ def variational(encoding: ParameterizedCircuit, ansatz: ParameterizedCircuit) ->
             f"got {encoding.n_inputs} and {ansatz.n_inputs} inputs"
         )
     if ansatz.n_qubits < encoding.n_qubits:
-        raise ValueError(
-            f"expected an ansatz on all {encoding.n_qubits} qubits of the encoding, got {ansatz.n_qubits}"
-        )
+        raise ValueError(f"expected an ansatz on all {encoding.n_qubits} qubits of the encoding, got {ansatz.n_qubits}")
     return encoding.compose(ansatz)
 
 
@@ -43,9 +41,7 @@ def _amplitude(n_features: int, n_qubits: int | None, n_layers: int) -> Paramete
     if n_qubits is None or n_qubits == encoded.n_qubits:
         return encoded
     if n_qubits < encoded.n_qubits:
-        raise ValueError(
-            f"expected n_qubits >= {encoded.n_qubits} to hold {n_features} amplitudes, got {n_qubits}"
-        )
+        raise ValueError(f"expected n_qubits >= {encoded.n_qubits} to hold {n_features} amplitudes, got {n_qubits}")
     wide = ParameterizedCircuit(QuantumCircuit(n_qubits))
     return wide.compose(encoded)
 

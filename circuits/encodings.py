@@ -67,9 +67,7 @@ def angle_encoding(
     return ParameterizedCircuit(circuit, tuple(x))
 
 
-def dense_angle_encoding(
-    n_features: int, n_qubits: int | None = None, *, n_layers: int = 1
-) -> ParameterizedCircuit:
+def dense_angle_encoding(n_features: int, n_qubits: int | None = None, *, n_layers: int = 1) -> ParameterizedCircuit:
     """Two features a qubit: ``cos(a/2)|0> + exp(ib) sin(a/2)|1>`` up to a phase, made by ``RY(a) RZ(b)``.
 
     LaRose and Coyle 2020 (arXiv:2003.01695); their ``x`` is ``a / 2 pi`` and ``b / 2 pi``.
@@ -246,9 +244,7 @@ def hamiltonian_encoding(
     n_qubits = n_features + 1 if n_qubits is None else whole("n_qubits", n_qubits)
     needed = 2 if n_features == 1 else 3
     if n_qubits < needed:
-        raise ValueError(
-            f"expected n_qubits >= {needed} to couple {n_features} features in a chain, got {n_qubits}"
-        )
+        raise ValueError(f"expected n_qubits >= {needed} to couple {n_features} features in a chain, got {n_qubits}")
     time = n_features / 3 if evolution_time is None else evolution_time
     if not np.isfinite(time) or time <= 0:
         raise ValueError(f"expected a positive evolution_time, got {time}")

@@ -57,9 +57,7 @@ def from_qiskit(
     return ParameterizedCircuit(circuit, tuple(data), tuple(trainable))
 
 
-def from_qasm(
-    source: str | Path, inputs: Names | None = None, weights: Names | None = None
-) -> ParameterizedCircuit:
+def from_qasm(source: str | Path, inputs: Names | None = None, weights: Names | None = None) -> ParameterizedCircuit:
     """An OpenQASM 2 or 3 program as a circuit.
 
     OpenQASM 3 names its parameters (``input float[64] x0;``); they are split as in ``from_qiskit``. All
@@ -123,9 +121,7 @@ def _check_program(text: str) -> int:
     code = re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
     header = re.match(r"\s*OPENQASM\s+([23])(\.\d+)?\s*;", code)
     if header is None:
-        raise ValueError(
-            f"expected a program that begins with OPENQASM 2.0; or 3.0; got {code.strip()[:40]!r}"
-        )
+        raise ValueError(f"expected a program that begins with OPENQASM 2.0; or 3.0; got {code.strip()[:40]!r}")
     n_includes = len(re.findall(r"\binclude\b", code))
     if n_includes != len(re.findall(r"\binclude\s*\"(?:qelib1|stdgates)\.inc\"\s*;", code)):
         raise ValueError('expected no include but "qelib1.inc" and "stdgates.inc"')

@@ -54,7 +54,6 @@ def _halves(
     w = ParameterVector("w", circuit.n_weights)
     weights = dict(zip(circuit.weights, w, strict=True))
     first, second = (
-        _renamed(circuit.quantum_circuit, dict(zip(circuit.inputs, names, strict=True)) | weights)
-        for names in (x, y)
+        _renamed(circuit.quantum_circuit, dict(zip(circuit.inputs, names, strict=True)) | weights) for names in (x, y)
     )
     return first, second, (*x, *y), tuple(w)

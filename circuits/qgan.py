@@ -11,9 +11,7 @@ from circuits.circuit import ParameterizedCircuit
 from circuits.encodings import data_reuploading
 
 
-def qgan_generator(
-    n_features: int, *, n_latent: int | None = None, n_layers: int = 3
-) -> ParameterizedCircuit:
+def qgan_generator(n_features: int, *, n_latent: int | None = None, n_layers: int = 3) -> ParameterizedCircuit:
     """Latent angles in, one generated feature a qubit out: read with ``z_each(n_features)``.
 
     The latent vector is uploaded again in every layer, each time with trainable scale and bias (the
@@ -33,7 +31,7 @@ def qgan_generator(
 
 
 def qgan_discriminator(n_features: int, *, n_layers: int = 2) -> ParameterizedCircuit:
-    """A sample in, one number out: read with ``z_first(n_features)``.
+    """A sample in, one number out: read with ``z_first(n_features)``, or ``z_each`` under a linear map.
 
     Re-uploading with CX chains towards qubit 0, so that qubit 0 depends on every feature from one layer on.
 

@@ -7,7 +7,7 @@ evaluated together as products of gathered columns and one matrix product; anyth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy
 import torch
@@ -33,6 +33,19 @@ _FUNCTIONS: dict[type, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+class Table(NamedTuple):
+    """The polynomials of a map for one dtype and device; ``values = [1, used inputs, used weights]``, U in all."""
+
+    inputs: torch.Tensor
+    """Columns of the inputs that occur."""
+    weights: torch.Tensor
+    """Weights that occur."""
+    factors: tuple[torch.Tensor, ...]
+    """``(U, M)``: which value is the k-th factor of each of M monomials; none if all have degree 1."""
+    coefficients: torch.Tensor
+    """``(M, angles)``, or ``(U, angles)`` without factors."""
+
+
 class AngleMap:
     """``(inputs, weights) -> angles``, filled once while lowering and then called for every batch."""
 
@@ -43,7 +56,7 @@ class AngleMap:
         self._trees: dict[int, sympy.Expr] = {}
         self._functions: list[tuple[int, int, AngleMap, Callable[..., torch.Tensor]]] = []
         self._parameters = (tuple(inputs), tuple(weights))
-        self._tables: dict[tuple[torch.dtype, torch.device], tuple[torch.Tensor, ...]] = {}
+        self._tables: dict[tuple[torch.dtype, torch.device], Table] = {}
         self.n_angles = 0
 
     def add(
@@ -79,8 +92,9 @@ class AngleMap:
     def _polynomial(self, value: float | ParameterExpression) -> Monomials | None:
         if not isinstance(value, ParameterExpression):
             return {(): float(value)}
-        if isinstance(value, Parameter):
-            return {(self._column[value.name],): 1.0}
+        if isinstance(value, Parameter) or value.is_symbol():
+            # Of an expression that has shrunk to one symbol, Qiskit's sympify gives any of its former ones.
+            return {(self._column[str(value)],): 1.0}
         if not value.parameters:
             return {(): float(value.numeric())}
         return _monomials(value.sympify(), self._column)
@@ -107,41 +121,46 @@ class AngleMap:
         return result
 
     def _evaluate_polynomials(self, inputs: torch.Tensor, weights: torch.Tensor, n_rows: int) -> torch.Tensor:
-        used, index, coefficients = self._table(weights.dtype, weights.device)
-        one = weights.new_ones((n_rows, 1))
-        from_inputs = used[used < self._n_inputs]
-        from_weights = used[used >= self._n_inputs] - self._n_inputs
-        columns = [one]
+        from_inputs, from_weights, factors, coefficients = self._table(weights.dtype, weights.device)
+        columns = [weights.new_ones((n_rows, 1))]
         if len(from_inputs):
-            columns.append(inputs[:, from_inputs])
+            columns.append(inputs if len(from_inputs) == self._n_inputs else inputs[:, from_inputs])
         if len(from_weights):
-            columns.append(weights[from_weights].expand(n_rows, -1))
+            chosen = weights if len(from_weights) == len(weights) else weights[from_weights]
+            columns.append(chosen.expand(n_rows, -1))
         values = torch.cat(columns, dim=1)
-        product = values[:, index[:, 0]]
-        for k in range(1, index.shape[1]):
-            product = product * values[:, index[:, k]]
+        if not factors:
+            return values @ coefficients
+        product = values @ factors[0]
+        for factor in factors[1:]:
+            product = product * (values @ factor)
         return product @ coefficients
 
-    def _table(self, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """Used columns (ascending), factor indices into ``[1, used...]``, coefficients.
-
-        Shapes ``(U,)``, ``(M, degree)`` and ``(M, angles)`` for M monomials.
-        """
+    def _table(self, dtype: torch.dtype, device: torch.device) -> Table:
+        """Selections as matrix products, which torch differentiates faster than it does indexing."""
         key = (dtype, device)
         if key not in self._tables:
             unique = sorted({m for monomials in self._monomials.values() for m in monomials})
-            row = {monomial: i for i, monomial in enumerate(unique)}
             used = sorted({column for monomial in unique for column in monomial})
             place = {column: i + 1 for i, column in enumerate(used)}
-            degree = max(1, *(len(m) for m in unique)) if unique else 1
-            index = [[place[c] for c in m] + [0] * (degree - len(m)) for m in unique]
+            degree = max([1, *(len(m) for m in unique)])
+            factors = torch.zeros((degree, 1 + len(used), len(unique)), dtype=torch.float64)
             coefficients = torch.zeros((len(unique), self.n_angles), dtype=torch.float64)
+            row = {monomial: i for i, monomial in enumerate(unique)}
+            for monomial, i in row.items():
+                for k in range(degree):
+                    factors[k, place[monomial[k]] if k < len(monomial) else 0, i] = 1
             for slot, monomials in self._monomials.items():
                 for monomial, factor in monomials.items():
                     coefficients[row[monomial], slot] = factor
-            self._tables[key] = (
-                torch.tensor(used, dtype=torch.long, device=device),
-                torch.tensor(index, dtype=torch.long, device=device).reshape(len(unique), degree),
+            if degree == 1:
+                factors, coefficients = factors[:0], factors[0] @ coefficients
+            inputs = [column for column in used if column < self._n_inputs]
+            weights = [column - self._n_inputs for column in used if column >= self._n_inputs]
+            self._tables[key] = Table(
+                torch.tensor(inputs, dtype=torch.long, device=device),
+                torch.tensor(weights, dtype=torch.long, device=device),
+                tuple(factors.to(dtype=dtype, device=device)),
                 coefficients.to(dtype=dtype, device=device),
             )
         return self._tables[key]

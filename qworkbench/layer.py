@@ -135,9 +135,10 @@ class QuantumLayer(nn.Module):
         compute = torch.float32 if inputs.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
         inputs, weights = inputs.to(compute), self.weights.to(compute)
         angles = self._lowered.angles(inputs, weights)
-        for name, values in (("inputs", inputs), ("weights", weights), *zip(("angles",) * 2, angles, strict=True)):
-            if not torch.isfinite(values).all():
-                raise ValueError(f"expected finite {name}, got NaN or infinity; check the data and the learning rate")
+        if not (torch.isfinite(angles.shared).all() and torch.isfinite(angles.per_sample).all()):
+            named = (("inputs", inputs), ("weights", weights))
+            wrong = next((name for name, values in named if not torch.isfinite(values).all()), "angles")
+            raise ValueError(f"expected finite {wrong}, got NaN or infinity; check the data and the learning rate")
         return angles
 
     def with_backend(self, backend: Any, *, gradient: str = "auto") -> QuantumLayer:

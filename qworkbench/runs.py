@@ -109,8 +109,7 @@ class RunRecord:
             raise ValueError(f"expected a run record, got {line[:60]!r}")
         if data["schema"] > SCHEMA:
             raise NewerSchemaError(
-                f"the record has schema {data['schema']}, this version reads up to {SCHEMA}: "
-                "upgrade qworkbench"
+                f"the record has schema {data['schema']}, this version reads up to {SCHEMA}: upgrade qworkbench"
             )
         record = cls(data["kind"], data["spec"], data.get("metrics", {}), data.get("info", {}))
         if record.run_id != data["run_id"]:
@@ -145,9 +144,7 @@ def _plain(value: Any, where: str, *, null_for_nan: bool = False) -> Any:
         return {k: _plain(v, f"{where}[{k!r}]", null_for_nan=null_for_nan) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [_plain(v, f"{where}[{i}]", null_for_nan=null_for_nan) for i, v in enumerate(value)]
-    raise TypeError(
-        f"{where}: expected a JSON value, got {type(value).__name__}; pass str(value) or a number"
-    )
+    raise TypeError(f"{where}: expected a JSON value, got {type(value).__name__}; pass str(value) or a number")
 
 
 class RunDirectory:
@@ -170,9 +167,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RunDirectoryError(
-                f"cannot write to the run directory {self.path}: {error.strerror}"
-            ) from None
+            raise RunDirectoryError(f"cannot write to the run directory {self.path}: {error.strerror}") from None
         self._close_lock = weakref.finalize(self, os.close, lock)
         try:
             self._take_lock(lock)
@@ -186,9 +181,7 @@ class RunDirectory:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise RunDirectoryError(
-                    f"cannot lock the run directory {self.path}: {error.strerror}"
-                ) from None
+                raise RunDirectoryError(f"cannot lock the run directory {self.path}: {error.strerror}") from None
             holder = os.pread(lock, 32, 0).decode(errors="replace") or "unknown"
             raise RunDirectoryError(
                 f"the run directory {self.path} is being written by process {holder}: "

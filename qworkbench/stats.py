@@ -82,9 +82,7 @@ def corrected_resampled_t(values: ArrayLike, test_to_train: float, *, confidence
     return Estimate(mean, scale, mean - quantile * scale, mean + quantile * scale, p_value)
 
 
-def correlated_bayes_t(
-    differences: ArrayLike, test_to_train: float, *, rope: float = 0.01
-) -> RopeProbabilities:
+def correlated_bayes_t(differences: ArrayLike, test_to_train: float, *, rope: float = 0.01) -> RopeProbabilities:
     """Bayesian correlated t-test with a region of practical equivalence (ROPE).
 
     The posterior of the mean difference is Student's t with K - 1 degrees of freedom, centred at the mean,
@@ -208,9 +206,7 @@ def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], N
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     m, n = int(positive.sum()), int((~positive).sum())
     if positive.ndim != 1 or rows.shape[1:] != positive.shape or not np.isfinite(rows).all():
-        raise ValueError(
-            f"expected finite scores (M, N) and labels (N,), got {rows.shape} and {positive.shape}"
-        )
+        raise ValueError(f"expected finite scores (M, N) and labels (N,), got {rows.shape} and {positive.shape}")
     if min(m, n) < 2:
         raise ValueError(f"expected at least 2 positives and 2 negatives, got {m} and {n}")
     ranks = stats.rankdata(rows, axis=1)
@@ -256,9 +252,7 @@ def _normal_estimate(mean: float, variance: float, confidence: float) -> Estimat
         p_value = 1.0 if mean == 0 else 0.0
     else:
         p_value = float(2 * stats.norm.sf(abs(mean) / scale))
-    return Estimate(
-        float(mean), scale, float(mean - quantile * scale), float(mean + quantile * scale), p_value
-    )
+    return Estimate(float(mean), scale, float(mean - quantile * scale), float(mean + quantile * scale), p_value)
 
 
 def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> float:

@@ -109,17 +109,17 @@ class _Run:
         self.module.train()
         order, total = torch.randperm(len(inputs), generator=self.generator), 0.0
         for batch in order.split(batch_size):
-            good = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
             self.optimizer.zero_grad()
             value = loss(self.module(inputs[batch]), targets[batch])
             value.backward()
-            self.optimizer.step()
-            if not all(torch.isfinite(p).all() for p in [value, *self.module.parameters()]):
-                self.module.load_state_dict(good)
+            slopes = [p.grad for p in self.module.parameters() if p.grad is not None]
+            # Seen before the step, so that the weights are still good ones.
+            if not all(bool(torch.isfinite(t).all()) for t in [value, *slopes]):
                 raise TrainingError(
-                    f"the loss became {value.item()} in epoch {len(self.history.losses) + 1}; "
-                    "the last good weights are kept; lower the learning rate"
+                    f"the loss ({value.item():g}) or its gradient is no longer finite in epoch "
+                    f"{len(self.history.losses) + 1}; the last good weights are kept; lower the learning rate"
                 )
+            self.optimizer.step()
             total += value.item() * len(batch)
         self.history.losses.append(total / len(inputs))
 

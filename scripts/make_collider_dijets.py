@@ -102,9 +102,7 @@ def generate(process: str, n_events: int) -> np.ndarray:
 
 def main() -> None:
     """Generate every process and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="the .npz file to write")
     parser.add_argument("--events", type=int, help="events a process; by default those of the shipped file")
     arguments = parser.parse_args()

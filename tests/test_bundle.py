@@ -14,6 +14,7 @@ import torch
 from qiskit.quantum_info import SparsePauliOp
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
@@ -23,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import LabelEncoder, MinMaxScaler, RobustScaler, StandardScaler
-from sklearn.svm import SVC, OneClassSVM
+from sklearn.svm import SVC, SVR, OneClassSVM
 from torch import nn
 
 import qworkbench
@@ -37,12 +38,15 @@ from circuits import (
 from qworkbench import (
     Backend,
     HybridClassifier,
+    QGANDetector,
     QuantumKernelClassifier,
     VariationalClassifier,
     VariationalRegressor,
     bundle,
 )
 from qworkbench.bundle import check_savable, load, read_info, save
+from qworkbench.models.density_detectors import GaussianMixtureDetector, MahalanobisDetector
+from qworkbench.models.gan_detector import GANDetector
 from qworkbench.runs import NewerSchemaError
 
 X = StandardScaler().fit_transform(load_iris().data[::5])
@@ -86,12 +90,18 @@ MODELS = {
     "logistic": LogisticRegression(max_iter=500),
     "mixture": GaussianMixture(2, random_state=0),
     "one class": OneClassSVM(),
+    "target scaled": TransformedTargetRegressor(SVR(), transformer=StandardScaler()),
+    "qgan": QGANDetector(n_layers=1, bank_size=16, **QUICK),
+    "qgan with a classical side": QGANDetector(n_layers=1, discriminator="classical", bank_size=16, **QUICK),
+    "gan": GANDetector(n_layers=1, bank_size=16, **QUICK),
+    "mahalanobis": MahalanobisDetector(),
+    "mixture detector": GaussianMixtureDetector(random_state=0),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_comes_back_the_same_to_the_last_bit(name: str, tmp_path: Path) -> None:
-    model = MODELS[name].fit(X, LABELS)
+    model = MODELS[name].fit(X, X[:, 0] if name == "target scaled" else LABELS)
     other = load(save(model, tmp_path / "model.qwb"))
     assert_same(model, other)
     if hasattr(model, "classes_"):
@@ -109,16 +119,16 @@ def test_a_regressor_comes_back_and_moves_to_another_backend(tmp_path: Path) -> 
     assert_same(model, moved.set_params(backend="statevector"))
 
 
-@pytest.mark.parametrize("name", ["pipeline", "kernel"])
+@pytest.mark.parametrize("name", ["pipeline", "kernel", "qgan"])
 def test_the_backend_can_be_changed_inside_a_pipeline_and_after_loading(name: str, tmp_path: Path) -> None:
     model = MODELS[name].fit(X, LABELS)
     other = load(save(model, tmp_path / "model.qwb"), backend="statevector?shots=20&seed=1")
     inner = other[-1] if isinstance(other, Pipeline) else other
     assert inner.backend == "statevector?shots=20&seed=1"
-    noisy = answers(other)[1]
+    noisy = answers(other)[-1]
     inner.set_params(backend="statevector")
     assert_same(model, other)
-    assert not np.array_equal(noisy, answers(other)[1])
+    assert not np.array_equal(noisy, answers(other)[-1])
 
 
 def test_settings_and_usage_come_back(tmp_path: Path) -> None:

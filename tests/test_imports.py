@@ -18,9 +18,7 @@ CLI = "import sys; from qworkbench.cli import main; sys.argv = ['qworkbench', '-
 
 def loaded(code: str) -> set[str]:
     """Top-level packages in ``sys.modules`` once ``code`` has run, be it to the end or to an exit with 0."""
-    watched = (
-        f"import atexit, json, sys\natexit.register(lambda: print(json.dumps(list(sys.modules))))\n{code}"
-    )
+    watched = f"import atexit, json, sys\natexit.register(lambda: print(json.dumps(list(sys.modules))))\n{code}"
     done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
@@ -32,9 +30,7 @@ def test_the_package_and_its_help_load_nothing_heavy(code: str) -> None:
     assert modules.isdisjoint(HEAVY), sorted(modules & set(HEAVY))
 
 
-@pytest.mark.parametrize(
-    "module", ["backend", "catalog", "stats", "datasets", "report.html", "runs"]
-)
+@pytest.mark.parametrize("module", ["backend", "catalog", "stats", "datasets", "report.html", "runs"])
 def test_records_reports_and_data_load_nothing_quantum(module: str) -> None:
     modules = loaded(f"import qworkbench.{module}")
     assert modules.isdisjoint(QUANTUM), sorted(modules & set(QUANTUM))

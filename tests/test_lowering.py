@@ -25,7 +25,7 @@ from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import lower
 from qworkbench.testing import random_circuit
 
-QUICK = settings(max_examples=20, deadline=None, derandomize=True)
+QUICK = settings(max_examples=15, deadline=None, derandomize=True)
 
 
 def observables(n_qubits):
@@ -69,7 +69,7 @@ def test_random_circuits_of_every_kind_against_qiskit(n_qubits, n_gates, n_input
 
 @pytest.mark.parametrize("backend", ["aer", "pennylane:default.qubit", "pennylane:lightning.qubit"])
 def test_random_circuits_on_other_engines(backend):
-    for seed in range(3):
+    for seed in range(2):
         circuit = random_circuit(3, 60, 2, 3, seed)
         inputs, weights = numbers(circuit)
         assert np.allclose(values(circuit, inputs, weights, backend), by_qiskit(circuit, inputs, weights), atol=1e-9)

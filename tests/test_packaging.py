@@ -68,8 +68,6 @@ def test_it_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
         "import importlib.util; assert importlib.util.find_spec('experiments') is None"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(str(tmp_path / "site")) == 2

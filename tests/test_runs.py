@@ -75,9 +75,7 @@ def test_nan_is_refused_where_it_counts_and_null_in_info(bad: float) -> None:
         RunRecord("fold", {}, {"score": bad})
     with pytest.raises(ValueError, match=r"spec\['C'\]"):
         RunRecord("fold", {"C": bad})
-    assert RunRecord("fold", {}, {"score": None}, {"loss_curve": [1.0, bad]}).info == {
-        "loss_curve": [1.0, None]
-    }
+    assert RunRecord("fold", {}, {"score": None}, {"loss_curve": [1.0, bad]}).info == {"loss_curve": [1.0, None]}
 
 
 def test_values_without_json_form_are_refused_by_name() -> None:
@@ -166,9 +164,7 @@ def test_second_writer_is_refused_until_the_first_closes(tmp_path: Path) -> None
 
 def test_unwritable_places_are_refused_before_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        RunDirectoryError, match=r"cannot write to the run directory .*file/x: Not a directory"
-    ):
+    with pytest.raises(RunDirectoryError, match=r"cannot write to the run directory .*file/x: Not a directory"):
         RunDirectory(tmp_path / "file" / "x")
     (tmp_path / "runs" / RECORDS).mkdir(parents=True)
     with pytest.raises(RunDirectoryError, match=r"cannot write to .*records.jsonl: Is a directory"):

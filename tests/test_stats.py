@@ -29,9 +29,7 @@ from qworkbench.stats import (
 )
 
 
-def fold_scores(
-    seed: int, shift: float = 0.02, size: int = 15
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fold_scores(seed: int, shift: float = 0.02, size: int = 15) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
     b = rng.normal(0.8, 0.04, size)
     return b + rng.normal(shift, 0.03, size), b

@@ -41,6 +41,7 @@ CLASSES: dict[str, str] = {
     "RobustScaler": "sklearn.preprocessing",
     "SVC": "sklearn.svm",
     "SVR": "sklearn.svm",
+    "ShrunkCovariance": "sklearn.covariance",
     "SimpleImputer": "sklearn.impute",
     "StandardScaler": "sklearn.preprocessing",
     "TransformedTargetRegressor": "sklearn.compose",

@@ -24,14 +24,15 @@ CLASSIFIERS = (
 DETECTORS = ("qgan", "gan", "mahalanobis", "isolation_forest", "gmm")
 DEMO: dict[bool, tuple[dict[str, Any], ...]] = {
     False: (
-        {"datasets": f"{PHYSICS}&n_samples=200", "models": CLASSIFIERS},
+        {"datasets": f"{PHYSICS}&n_samples=160", "models": CLASSIFIERS},
         {
-            "datasets": "fashion_mnist?classes=pullover,shirt&n_samples=160",
+            "datasets": "fashion_mnist?classes=pullover,shirt&n_samples=120",
             "models": CLASSIFIERS,
             "preprocessing": ("standardize", "pca:4", "standardize"),
+            "ladder": ("exact", "shots"),
         },
-        {"datasets": "moons?n_samples=120&noise=0.25", "models": CLASSIFIERS},
-        {"datasets": f"{PHYSICS}&task=anomaly&n_samples=300", "models": DETECTORS, "ladder": ("exact", "shots")},
+        {"datasets": "moons?n_samples=100&noise=0.25", "models": CLASSIFIERS},
+        {"datasets": f"{PHYSICS}&task=anomaly&n_samples=240", "models": DETECTORS, "ladder": ("exact", "shots")},
     ),
     True: (
         {"datasets": f"{PHYSICS}&n_samples=90", "models": CLASSIFIERS},
@@ -40,7 +41,7 @@ DEMO: dict[bool, tuple[dict[str, Any], ...]] = {
 }
 """What the demo compares, in full and (True) with ``--quick``."""
 DEMO_PROTOCOL: dict[bool, dict[str, Any]] = {
-    False: {"folds": 5, "trials": 1, "ladder_samples": 10},
+    False: {"folds": 5, "trials": 1, "ladder_samples": 6},
     True: {"folds": 3, "trials": 1, "ladder_samples": 6},
 }
 """Untuned, for the demo has three minutes; defaults against defaults is fair as well."""

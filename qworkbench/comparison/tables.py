@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qworkbench.stats import Estimate
 from qworkbench.report.evidence import collect
 from qworkbench.report.results import Comparison, DatasetResult, ModelResult, Rung
 from qworkbench.report.tables import (
@@ -19,6 +18,7 @@ from qworkbench.report.tables import (
     words,
 )
 from qworkbench.runs import RunRecord
+from qworkbench.stats import Estimate
 
 
 def tables(records: Iterable[RunRecord]) -> list[Table]:

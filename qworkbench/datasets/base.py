@@ -83,9 +83,7 @@ def _checked_target(y: NDArray, task: str) -> NDArray:
     if len(values) < 2:
         raise ValueError(f"expected at least 2 different values in the target, got {values.tolist()}")
     if task == "anomaly" and values.tolist() != [ANOMALY, NORMAL]:
-        raise ValueError(
-            f"expected an anomaly target of {NORMAL!r} and {ANOMALY!r}, got {values[:5].tolist()}"
-        )
+        raise ValueError(f"expected an anomaly target of {NORMAL!r} and {ANOMALY!r}, got {values[:5].tolist()}")
     return y
 
 

@@ -58,9 +58,7 @@ def read_table(
     if task is not None and task not in TASKS:
         raise unknown_name("task", task, TASKS)
     if normal is not None and task != "anomaly":
-        raise ValueError(
-            "normal= names the normal rows of task='anomaly'; add task='anomaly' or leave it out"
-        )
+        raise ValueError("normal= names the normal rows of task='anomaly'; add task='anomaly' or leave it out")
     if path.lower().endswith(".npz"):
         X, y, names = _read_npz(file, target, features)
     else:
@@ -106,9 +104,7 @@ def _read_npz(
             raise ValueError(f"expected the arrays 'X' and 'y' in {file.name}, got {sorted(arrays)}")
     X, y = arrays["X"], arrays["y"]
     if X.ndim != 2 or y.shape != X.shape[:1] or X.dtype.kind not in "iufb":
-        raise ValueError(
-            f"expected numbers X (n, f) and y (n,) in {file.name}, got {X.dtype} {X.shape} and {y.shape}"
-        )
+        raise ValueError(f"expected numbers X (n, f) and y (n,) in {file.name}, got {X.dtype} {X.shape} and {y.shape}")
     names = tuple(map(str, arrays.get("feature_names", [f"x{i}" for i in range(X.shape[1])])))
     if features is None:
         return X, y, names
@@ -132,9 +128,7 @@ def _read_csv(
     if target is None:
         raise ValueError(f"expected target=COLUMN for {file.name}; its columns are {', '.join(columns)}")
     if len(columns) == 1:
-        raise ValueError(
-            f"expected several columns in {file.name}, got {columns[0]!r}; is sep={sep!r} right?"
-        )
+        raise ValueError(f"expected several columns in {file.name}, got {columns[0]!r}; is sep={sep!r} right?")
     names = features or tuple(column for column in columns if column != target)
     for name in (target, *names):
         if name not in columns:

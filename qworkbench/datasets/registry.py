@@ -51,12 +51,8 @@ DATASETS: dict[str, DatasetEntry] = {
     "breast_cancer": _classes(
         partial(tables.sklearn_classes, "breast_cancer"), "malignant or benign by 30 measurements; 569 rows"
     ),
-    "digits": _classes(
-        partial(tables.sklearn_classes, "digits"), "handwritten digits of 8 x 8 pixels; 1,797 rows"
-    ),
-    "diabetes": DatasetEntry(
-        tables.diabetes, "regression", "disease progression by 10 measurements; 442 rows"
-    ),
+    "digits": _classes(partial(tables.sklearn_classes, "digits"), "handwritten digits of 8 x 8 pixels; 1,797 rows"),
+    "diabetes": DatasetEntry(tables.diabetes, "regression", "disease progression by 10 measurements; 442 rows"),
     "collider_dijets": _classes(
         tables.collider_dijets, "proton collisions: QCD against a graviton, 16 features; also task=anomaly"
     ),
@@ -75,9 +71,7 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 @overload
-def load_dataset(
-    name: str | os.PathLike[str], *, return_X_y: Literal[False] = False, **options: Any
-) -> Dataset: ...
+def load_dataset(name: str | os.PathLike[str], *, return_X_y: Literal[False] = False, **options: Any) -> Dataset: ...
 @overload
 def load_dataset(
     name: str | os.PathLike[str], *, return_X_y: Literal[True], **options: Any

@@ -116,6 +116,18 @@ class Engine(Protocol):
     ) -> None: ...
 
 
+class NothingToClose:
+    """A context manager for engines without a session."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
 def check_observables(observables: Sequence[SparsePauliOp], n_qubits: int) -> tuple[SparsePauliOp, ...]:
     """The observables as a tuple.
 

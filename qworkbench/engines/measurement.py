@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from qiskit.circuit import QuantumCircuit
@@ -71,8 +72,8 @@ class MeasurementPlan:
         for basis, rows in enumerate(counts):
             if not rows:
                 continue
-            outcomes = np.array([outcome for entry in rows for outcome in entry], dtype=np.uint64)
-            shots = np.array([[n] for entry in rows for n in entry.values()], dtype=float)
+            outcomes = np.fromiter(chain.from_iterable(rows), np.uint64)
+            shots = np.fromiter(chain.from_iterable(entry.values() for entry in rows), float)[:, None]
             starts = np.cumsum([0, *(len(entry) for entry in rows[:-1])])
             values = self.values(basis, outcomes)
             total = np.add.reduceat(shots, starts)

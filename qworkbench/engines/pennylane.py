@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,15 @@ from qiskit.quantum_info import SparsePauliOp
 
 from circuits import ParameterizedCircuit
 from qworkbench.backend import Backend
-from qworkbench.engines.base import Expectation, Program, Usage, check_gradient, check_memory, check_observables
+from qworkbench.engines.base import (
+    Expectation,
+    NothingToClose,
+    Program,
+    Usage,
+    check_gradient,
+    check_memory,
+    check_observables,
+)
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.measurement import MeasurementPlan, basis_change
 from qworkbench.engines.runners import CircuitSampler, PairedOverlap, StateOverlap
@@ -96,7 +103,7 @@ def _symbols(parameters: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     return flat.reshape(shape)
 
 
-class PennyLaneEngine:
+class PennyLaneEngine(NothingToClose):
     """``pennylane:DEVICE``, for instance ``pennylane:lightning.qubit`` or ``pennylane:default.qubit?shots=1000``.
 
     Further options are passed to ``pennylane.device``. All numbers pass as numpy float64, since PennyLane's torch
@@ -216,14 +223,6 @@ class PennyLaneEngine:
             return Expectation(torch.as_tensor(mean).to(rows), torch.as_tensor(error).to(rows))
 
         return evaluate
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
 
 class _ExactProgram:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,16 @@ from qiskit.providers import BackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import PassManager, generate_preset_pass_manager
 
-from qworkbench.engines.base import Expectation, Overlap, Program, Sampler, Usage, check_gradient, check_observables
+from qworkbench.engines.base import (
+    Expectation,
+    NothingToClose,
+    Overlap,
+    Program,
+    Sampler,
+    Usage,
+    check_gradient,
+    check_observables,
+)
 from qworkbench.engines.devices import simulator_target
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.runners import CircuitEngine, Read, Run
@@ -178,7 +186,7 @@ def _pubs(head: tuple[Any, ...], slots: Sequence[Parameter], values: np.ndarray)
     return [(*head, {tuple(slots[k].name for k in columns): values[:, columns]})]
 
 
-class EstimatorEngine:
+class EstimatorEngine(NothingToClose):
     """Expectation values from a V2 estimator; everything else from the sampler, if there is one."""
 
     def __init__(
@@ -228,11 +236,3 @@ class EstimatorEngine:
         if self._counting is None:
             raise ValueError("kernels and probabilities need counts: hand over a pair (estimator, sampler)")
         return self._counting
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None

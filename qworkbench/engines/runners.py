@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import (
     Expectation,
+    NothingToClose,
     Overlap,
     Program,
     Usage,
@@ -62,7 +62,7 @@ class Runner(Protocol):
         ...
 
 
-class CircuitEngine:
+class CircuitEngine(NothingToClose):
     """An ``Engine`` on top of a ``Runner``.
 
     Every forward, every gradient and every Gram matrix is one submission; each submission has a fresh seed
@@ -156,14 +156,6 @@ class CircuitEngine:
         read = Read(kind) if self._shots is None else Read("counts", QuantumCircuit(circuit.num_qubits))
         submit = self._submit(circuit, slots, [read])
         return lambda rows: submit(rows)[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
 
 def _frequencies(outcome: Mapping[int, float] | np.ndarray, size: int) -> np.ndarray:

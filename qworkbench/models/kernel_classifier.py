@@ -24,7 +24,7 @@ class QuantumKernelClassifier(ClassifierMixin, BaseEstimator):
         n_qubits: Width of a named map; by default the number of features, at least 2 and at most 4 (further
             features are uploaded in turn).
         n_layers: Repetitions of a named map.
-        bandwidth: The factor ``b`` on the data: a small one keeps the kernel from concentrating (Shaydulin & Wild 2022).
+        bandwidth: The factor ``b`` on the data; small ones keep the kernel from concentrating (Shaydulin & Wild 2022).
         C: Inverse strength of the SVM's regularisation.
         backend: Where it runs, in ``fit`` and in ``predict``.
         random_state: Seed of shots.

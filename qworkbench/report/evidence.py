@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from scipy import stats as distributions
 
-from qworkbench.stats import Estimate, corrected_resampled_t, holm, verdict
 from qworkbench.report.results import (
     CONFIDENCE,
     ROPE,
@@ -25,6 +24,7 @@ from qworkbench.report.results import (
     Rung,
 )
 from qworkbench.runs import RunRecord
+from qworkbench.stats import Estimate, corrected_resampled_t, holm, verdict
 
 RUNG_ORDER = ("exact", "shots", "noise")
 

@@ -123,9 +123,7 @@ def ladder_figure(result: DatasetResult) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     steps = list(dict.fromkeys((r.rung, r.backend) for r in result.rungs))
-    steps.sort(
-        key=lambda s: ("exact", "shots", "noise").index(s[0]) if s[0] in ("exact", "shots", "noise") else 9
-    )
+    steps.sort(key=lambda s: ("exact", "shots", "noise").index(s[0]) if s[0] in ("exact", "shots", "noise") else 9)
     best = result.best(quantum=False)
     if best:
         if best.estimate:
@@ -141,9 +139,7 @@ def ladder_figure(result: DatasetResult) -> Figure:
     axes.set_xlim(-0.4, len(steps) - 0.6 + 0.9)
     if best:
         name = _literal(f"best classical:\n{best.name} {number(best.mean)}")
-        text = axes.annotate(
-            name, (1, best.mean), (-4, 4), ("axes fraction", "data"), "offset points", ha="right"
-        )
+        text = axes.annotate(name, (1, best.mean), (-4, 4), ("axes fraction", "data"), "offset points", ha="right")
         text.set(fontsize=8.5, color=GREY, va="bottom")
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     _bare(axes, ylabel=words(result.metric))
@@ -157,9 +153,7 @@ def _ladder_line(axes: Axes, xs: Sequence[float], rungs: Sequence[Rung], i: int,
         if rung.estimate:
             axes.plot([x, x], clipped(rung.estimate, share), color=colour, linewidth=1.6)
     means = [r.mean for r in rungs]
-    axes.plot(
-        xs, means, color=colour, marker=marker, markersize=7, linewidth=1, label=_literal(rungs[0].model)
-    )
+    axes.plot(xs, means, color=colour, marker=marker, markersize=7, linewidth=1, label=_literal(rungs[0].model))
 
 
 def cost_figure(result: DatasetResult) -> Figure:

@@ -56,9 +56,7 @@ def write_page(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
     """Read records, render, and replace ``out`` in one step; see ``qworkbench.report.write_report``."""
     records = read_records(*run_dirs)
     if not records:
-        raise ValueError(
-            f"no records in {', '.join(map(str, run_dirs)) or 'no directory'}: nothing to report"
-        )
+        raise ValueError(f"no records in {', '.join(map(str, run_dirs)) or 'no directory'}: nothing to report")
     page = render(records.values(), places=[str(p) for p in run_dirs])
     target = Path(out) if Path(out).suffix in (".html", ".htm") else Path(out) / "report.html"
     draft = target.with_name(f".{target.name}.{os.getpid()}")
@@ -79,9 +77,7 @@ def render(records: Iterable[RunRecord], *, places: Sequence[str] = ()) -> str:
         places: Where they came from, named on the page.
     """
     evidence = collect(records)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = importlib.resources.files("qworkbench.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source).render(
         headlines=[headline(result) for result in evidence.datasets],
@@ -132,9 +128,7 @@ def _equals(p: float | None) -> str:
 def _reading(pair: Comparison, quantum: ModelResult, classical: ModelResult) -> str:
     outcome = pair.verdict.outcome if pair.verdict else "undecided"
     if outcome == "undecided" and pair.gap and pair.gap.low * pair.gap.high > 0:
-        return (
-            "The interval excludes zero, but correction for the number of comparisons leaves the case open."
-        )
+        return "The interval excludes zero, but correction for the number of comparisons leaves the case open."
     if outcome == "undecided":
         return "The interval covers zero: these folds do not tell the two apart."
     if outcome == "equivalent":
@@ -189,16 +183,12 @@ def budget(result: DatasetResult) -> str:
     if trials is None:
         return "The tuning budget was not recorded."
     inner = result.protocol.get("inner_folds")
-    text = (
-        f"Every model, quantum or classical, had the same tuning budget: {trials} trials on each outer fold"
-    )
+    text = f"Every model, quantum or classical, had the same tuning budget: {trials} trials on each outer fold"
     text += f", each scored on {inner} inner folds of the training part." if inner else "."
     fewer = [f"{name} {n}" for name, n in result.trials.items() if n < int(trials)]
     more = [f"{name} {n}" for name, n in result.trials.items() if n > int(trials)]
     if fewer:
-        text += (
-            f" Fewer trials were recorded (small search space, or a run cut short) for {', '.join(fewer)}."
-        )
+        text += f" Fewer trials were recorded (small search space, or a run cut short) for {', '.join(fewer)}."
     if more:
         text += f" NOTE: more trials than allowed were recorded for {', '.join(more)}."
     return text
@@ -211,8 +201,7 @@ def _provenance(evidence: Evidence, places: Sequence[str]) -> dict[str, Any]:
             versions.setdefault(name, set()).add(str(version))
     seeds = sorted({r.spec["seed"] for r in evidence.records if isinstance(r.spec.get("seed"), int)})
     sessions = [
-        " · ".join(str(s[k]) for k in ("started", "command", "platform") if s.get(k))
-        for s in evidence.sessions
+        " · ".join(str(s[k]) for k in ("started", "command", "platform") if s.get(k)) for s in evidence.sessions
     ]
     return {
         "written": datetime.datetime.now(datetime.UTC).strftime("%d %B %Y, %H:%M UTC"),
@@ -220,8 +209,7 @@ def _provenance(evidence: Evidence, places: Sequence[str]) -> dict[str, Any]:
         "count": len(evidence.records),
         "kinds": _kinds(evidence.records),
         "sources": [
-            (d.title, d.source or "Source not recorded.", d.facts["dataset_fingerprint"])
-            for d in evidence.datasets
+            (d.title, d.source or "Source not recorded.", d.facts["dataset_fingerprint"]) for d in evidence.datasets
         ],
         "versions": [(name, ", ".join(sorted(found))) for name, found in versions.items()],
         "seeds": _few(seeds),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from qworkbench.stats import Estimate, Verdict
 from qworkbench.runs import RunRecord
+from qworkbench.stats import Estimate, Verdict
 
 CONFIDENCE = 0.95
 """Level of every interval and decision."""

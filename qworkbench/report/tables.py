@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qworkbench.stats import Estimate
 from qworkbench.report.results import (
     CONFIDENCE,
     Comparison,
@@ -17,6 +16,7 @@ from qworkbench.report.results import (
     Rung,
 )
 from qworkbench.runs import RunRecord
+from qworkbench.stats import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -200,8 +200,7 @@ def experiment_table(name: str, rows: Sequence[ExperimentRow]) -> Table:
         title=name,
         headers=("row", "published", *ours, "records"),
         rows=tuple(
-            (row.label, _published(row), *(_measured(row, metric) for metric in names), str(row.count))
-            for row in rows
+            (row.label, _published(row), *(_measured(row, metric) for metric in names), str(row.count)) for row in rows
         ),
         marks=tuple("" if row.quantum is None else kind(row.quantum) for row in rows),
         note="; ".join(dict.fromkeys(row.source for row in rows if row.source)),

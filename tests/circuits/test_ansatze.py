@@ -124,9 +124,7 @@ def test_the_read_out_of_qubit_0_depends_on_every_qubit(
 ) -> None:
     circuit = build(n_qubits)
     unitary = Operator(circuit.bind((), RNG.uniform(0.3, 1.0, circuit.n_weights))).data
-    heard = SparsePauliOp.from_operator(
-        Operator(unitary.conj().T @ z_first(n_qubits)[0].to_matrix() @ unitary)
-    )
+    heard = SparsePauliOp.from_operator(Operator(unitary.conj().T @ z_first(n_qubits)[0].to_matrix() @ unitary))
     letters = heard[np.abs(heard.coeffs) > 1e-6].paulis
     assert (letters.x | letters.z).any(axis=0).all()
 

@@ -69,9 +69,7 @@ def test_fewer_features_than_qubits_repeat() -> None:
 
 def test_dense_angle_encoding_is_the_papers_state() -> None:
     x = RNG.uniform(0, 1, 4)
-    qubits = [
-        np.array([np.cos(np.pi * a), np.exp(2j * np.pi * b) * np.sin(np.pi * a)]) for a, b in x.reshape(2, 2)
-    ]
+    qubits = [np.array([np.cos(np.pi * a), np.exp(2j * np.pi * b) * np.sin(np.pi * a)]) for a, b in x.reshape(2, 2)]
     assert fidelity(state(dense_angle_encoding(4), 2 * np.pi * x), product(*qubits)) == pytest.approx(1)
 
 
@@ -198,9 +196,7 @@ def test_reuploading_near_zero_weights_is_the_plain_encoding(n_qubits: int) -> N
     expected.compose(plain, inplace=True)
     for pair in {1: [], 2: [(1, 0)], 4: [(3, 2), (2, 1), (1, 0), (0, 3)]}[n_qubits]:
         expected.cz(*pair)
-    assert fidelity(
-        state(circuit, x, np.zeros(circuit.n_weights)), Statevector(expected).data
-    ) == pytest.approx(1)
+    assert fidelity(state(circuit, x, np.zeros(circuit.n_weights)), Statevector(expected).data) == pytest.approx(1)
 
 
 def test_reuploading_weights_stand_in_the_documented_order() -> None:
@@ -225,12 +221,8 @@ def test_reuploading_weights_stand_in_the_documented_order() -> None:
     entangler=st.sampled_from(["cx", "cz", "iswap", "none"]),
     scaled=st.booleans(),
 )
-def test_reuploading_counts(
-    n_features: int, n_qubits: int, n_layers: int, entangler: str, scaled: bool
-) -> None:
-    circuit = data_reuploading(
-        n_features, n_qubits, n_layers=n_layers, entangler=entangler, trainable_scaling=scaled
-    )
+def test_reuploading_counts(n_features: int, n_qubits: int, n_layers: int, entangler: str, scaled: bool) -> None:
+    circuit = data_reuploading(n_features, n_qubits, n_layers=n_layers, entangler=entangler, trainable_scaling=scaled)
     uploads = max(n_features, n_qubits)
     assert (circuit.n_qubits, circuit.n_inputs) == (n_qubits, n_features)
     assert circuit.n_weights == n_layers * ((2 * uploads if scaled else 0) + 2 * n_qubits)

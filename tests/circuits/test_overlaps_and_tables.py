@@ -62,9 +62,7 @@ def test_overlap_halves_share_the_weights(build: object) -> None:
 
 @pytest.mark.parametrize("name", sorted(CIRCUITS))
 @pytest.mark.parametrize(("n_features", "n_qubits"), [(2, None), (2, 3), (6, 3)])
-def test_every_named_circuit_builds_and_uses_all_it_declares(
-    name: str, n_features: int, n_qubits: int | None
-) -> None:
+def test_every_named_circuit_builds_and_uses_all_it_declares(name: str, n_features: int, n_qubits: int | None) -> None:
     circuit = CIRCUITS[name](n_features, n_qubits, 2)
     assert circuit.n_inputs == n_features
     assert n_qubits is None or circuit.n_qubits == n_qubits
@@ -137,7 +135,5 @@ def test_projectors_by_bitstring() -> None:
 
 
 def test_public_names_are_sorted_and_real() -> None:
-    assert (
-        sorted(circuits.__all__, key=lambda n: (not n.isupper(), not n[0].isupper(), n)) == circuits.__all__
-    )
+    assert sorted(circuits.__all__, key=lambda n: (not n.isupper(), not n[0].isupper(), n)) == circuits.__all__
     assert all(hasattr(circuits, name) for name in circuits.__all__)

@@ -93,9 +93,7 @@ def test_bad_tables_are_refused_by_column(table: Path, text: str, message: str) 
 def test_wrong_requests_are_refused(table: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no such file: .*absent\.csv"):
         load_dataset(tmp_path / "absent.csv", target="a")
-    with pytest.raises(
-        ValueError, match=r"target=COLUMN for table\.csv; its columns are age, dose, my label, ok"
-    ):
+    with pytest.raises(ValueError, match=r"target=COLUMN for table\.csv; its columns are age, dose, my label, ok"):
         load_dataset(table)
     with pytest.raises(ValueError, match="cannot be one of the features"):
         load_dataset(table, target="age", features="age,dose")

@@ -153,7 +153,7 @@ def no_weight_gradient(engine, vjp, angles, cotangent, needs=(True, True)):
         (slightly_off, "run", "qubit 0 is the last letter"),
         (submits_twice, "run", "one submission a forward"),
         (transpiles_again, "run", "one submission a forward"),
-        (ignores_needs, "vjp", "only on demand"),
+        (ignores_needs, "vjp", "only the wanted part"),
         (wrong_sign, "vjp", "gradients of inputs and weights"),
         (no_weight_gradient, "vjp", "gradients of inputs and weights"),
     ],
@@ -167,7 +167,7 @@ def test_a_broken_engine_fails_with_the_promise_it_broke(spoil, target, promise)
 def test_repeated_shot_noise_is_found():
     # A primitive with a whole number as seed starts its generator anew in every run.
     with pytest.raises(AssertionError, match="successive calls gave the same shot noise"):
-        check_engine(StatevectorSampler(default_shots=200, seed=3))
+        check_engine(StatevectorSampler(default_shots=100, seed=3))
 
 
 def test_a_noisy_device_is_not_taken_for_an_exact_one():

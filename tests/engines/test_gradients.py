@@ -24,7 +24,7 @@ def test_spsa_is_unbiased():
     angles, cotangent = problem()
     exact = open_engine("statevector").compile(CIRCUIT, z_each(2)).vjp(angles, cotangent)
     program = open_engine("statevector?seed=5").compile(CIRCUIT, z_each(2), "spsa")
-    draws = [program.vjp(angles, cotangent) for _ in range(1500)]
+    draws = [program.vjp(angles, cotangent) for _ in range(500)]
     for k, part in enumerate(exact):
         if not part.numel():
             continue
@@ -32,7 +32,7 @@ def test_spsa_is_unbiased():
         error = sample.std(0) / np.sqrt(len(draws))
         # The finite step smooths the function: at most 1 - cos(0.2) of each other angle's share.
         assert_within_sigma(sample.mean(0), part, error, slack=0.05 * float(part.abs().max()))
-        assert (error < 0.1).all()
+        assert (error < 0.15).all()
 
 
 def test_spsa_costs_two_circuits_a_sample_in_one_submission():

@@ -63,8 +63,8 @@ def test_too_many_qubits_are_refused():
     ("uri", "n_rows"),
     [
         ("statevector?shots=500&seed=2", 2000),
-        ("aer?shots=200&seed=2", 300),
-        ("pennylane:default.qubit?shots=200&seed=2", 200),
+        ("aer?shots=200&seed=2", 200),
+        ("pennylane:default.qubit?shots=200&seed=2", 100),
     ],
 )
 def test_standard_errors_are_calibrated(uri, n_rows):

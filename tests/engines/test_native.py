@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from qiskit.quantum_info import SparsePauliOp
 
 from circuits import data_reuploading, efficient_su2, qcnn, strongly_entangling, z_each, zz_feature_map
+from qworkbench.backend import Backend
 from qworkbench.engines.statevector import StatevectorEngine
 from qworkbench.engines.statevector.passes import compile_passes
-from qworkbench.backend import Backend
 from qworkbench.lowering import lower
 from qworkbench.testing import random_circuit
 

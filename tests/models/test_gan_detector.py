@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,9 @@ def events() -> np.ndarray:
     return data.X[data.y == "normal"]
 
 
-@pytest.mark.parametrize(("model", "least"), [(GANDetector, 0.7), (MahalanobisDetector, 0.9), (GaussianMixtureDetector, 0.9)])
+@pytest.mark.parametrize(
+    ("model", "least"), [(GANDetector, 0.7), (MahalanobisDetector, 0.9), (GaussianMixtureDetector, 0.9)]
+)
 def test_collider_background_against_noise(events, model, least):
     train, test = events[:1000], events[-1000:]
     noise = np.random.default_rng(0).uniform(train.min(axis=0), train.max(axis=0), test.shape)
@@ -90,7 +94,7 @@ def test_diverged_training_is_an_error():
     broken = nn.Linear(1, 1, dtype=torch.float64)
     with torch.no_grad():
         broken.bias.fill_(torch.nan)
-    settings = {"loss": LOSSES["hinge"], "epochs": 1, "batch_size": 4, "learning_rate": 0.1}
+    settings: dict[str, Any] = {"loss": LOSSES["hinge"], "epochs": 1, "batch_size": 4, "learning_rate": 0.1}
     with pytest.raises(TrainingError, match="the loss of the discriminator became nan"):
         train_gan(nn.Linear(1, 1).double(), broken, data, n_latent=1, rng=torch.Generator(), **settings)
 
@@ -115,5 +119,5 @@ def test_threshold_and_refusal(events, model):
     tiny = {"epochs": 1, "bank_size": 8} if model is GANDetector else {}
     fitted = model(**tiny, contamination=0.2).fit(events[:100])
     assert (fitted.predict(events[:100]) == -1).sum() == 20
-    with pytest.raises(ValueError, match="expected contamination 'auto' or in .*, got 0"):
+    with pytest.raises(ValueError, match=r"expected contamination 'auto' or in .*, got 0"):
         model(**tiny, contamination=0).fit(events[:100])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from qworkbench.datasets import load_dataset
 from qworkbench.models.qgan_detector import QGANDetector
 from qworkbench.testing import assert_within_sigma
 
-TINY = {"n_qubits": 2, "n_layers": 1, "epochs": 1, "batch_size": 8, "bank_size": 16, "random_state": 5}
+TINY: dict[str, Any] = {"n_qubits": 2, "n_layers": 1, "epochs": 1, "batch_size": 8, "bank_size": 16, "random_state": 5}
 
 
 @parametrize_with_checks([QGANDetector(epochs=10)])
@@ -75,7 +77,10 @@ def test_both_sides_are_trained(detector, events):
 
 
 def test_parameters_and_usage_are_counted(detector):
-    circuits = qgan_generator(4, n_latent=2, n_layers=detector.n_layers), qgan_discriminator(4, n_layers=detector.n_layers)
+    circuits = (
+        qgan_generator(4, n_latent=2, n_layers=detector.n_layers),
+        qgan_discriminator(4, n_layers=detector.n_layers),
+    )
     assert detector.n_parameters_ == sum(c.n_weights for c in circuits) + 5
     n_events, epochs = 400, detector.epochs
     # A step of B events: B generated, 2B + B discriminated, and the gradients of all of these.
@@ -138,7 +143,7 @@ def test_trained_weights_score_on_another_backend(events):
     doubt = model.score_parts(rows)[1]
     shots = model.set_params(backend="aer?shots=4000&seed=3").score_parts(rows)[1]
     # softplus has slope below 1; the logit is a sum of two <Z>, each with a variance of at most 1 / shots.
-    weights = model.discriminator_[1].weight.detach().numpy()
+    weights = model.discriminator_.get_parameter("1.weight").detach().numpy()
     assert_within_sigma(shots, doubt, np.abs(weights).sum() / np.sqrt(4000))
     assert np.abs(shots - doubt).max() > 0
 
@@ -167,13 +172,13 @@ def test_more_features_than_qubits(events):
     assert model.residuals(wide.X[:3]).shape == (3, 16)
     # What the components leave out counts too: a step along a left-out direction lowers the score.
     left_out = np.linalg.svd(model.components_)[2][-1] * model.scale_
-    assert model.score_samples((wide.X[:1] + 5 * left_out)) < model.score_samples(wide.X[:1])
+    assert model.score_samples(wide.X[:1] + 5 * left_out) < model.score_samples(wide.X[:1])
 
 
 def test_a_constant_and_a_single_feature(events):
     flat = np.column_stack([events[0][:20, :1], np.full(20, 0.1)])
     assert np.isfinite(QGANDetector(**TINY).fit(flat).score_samples(flat)).all()
-    assert QGANDetector(**TINY).fit(flat[:, :1]).generator_.circuit.n_qubits == 1
+    assert QGANDetector(**TINY).fit(flat[:, :1]).sample(5, random_state=0).shape == (5, 1)
 
 
 @pytest.mark.parametrize(

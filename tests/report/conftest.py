@@ -58,9 +58,7 @@ def spec_of(dataset: str, model: str, repeat: int, fold: int, **more: Any) -> di
     }
 
 
-def _fold(
-    dataset: str, model: str, cell: tuple[int, int], score: float, rng: np.random.Generator
-) -> RunRecord:
+def _fold(dataset: str, model: str, cell: tuple[int, int], score: float, rng: np.random.Generator) -> RunRecord:
     quantum, _, seconds, circuits = MODELS[model]
     info: dict[str, Any] = {
         "tune_seconds": 0.8 * seconds * rng.uniform(0.9, 1.1),
@@ -77,9 +75,7 @@ def _fold(
     return RunRecord("fold", spec_of(dataset, model, *cell), metrics, info)
 
 
-def _rungs(
-    dataset: str, model: str, cell: tuple[int, int], score: float, rng: np.random.Generator
-) -> list[RunRecord]:
+def _rungs(dataset: str, model: str, cell: tuple[int, int], score: float, rng: np.random.Generator) -> list[RunRecord]:
     made = []
     for rung, backend, shots, loss in RUNGS:
         change = 0.0 if rung == "exact" else loss + rng.normal(0, 0.008)
@@ -87,9 +83,7 @@ def _rungs(
         metrics: dict[str, float | None] = {"score": score + change, "score_change": change}
         if rung != "exact":
             metrics |= {"std_error": 0.031, "mean_abs_output_change": 0.02 - loss}
-        made.append(
-            RunRecord("rung", spec, metrics, {"seconds": 2.0 + 40 * (rung == "noise"), "circuits": 100})
-        )
+        made.append(RunRecord("rung", spec, metrics, {"seconds": 2.0 + 40 * (rung == "noise"), "circuits": 100}))
     return made
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qworkbench.stats import corrected_resampled_t
 from qworkbench.report.evidence import backend_label, collect
 from qworkbench.runs import RunRecord
+from qworkbench.stats import corrected_resampled_t
 
 Make = Callable[..., list[RunRecord]]
 Spec = Callable[..., dict[str, Any]]
@@ -65,9 +65,7 @@ def test_pairing_uses_only_folds_that_both_models_have(make: Make) -> None:
 
 def test_recorded_fold_sizes_set_the_correction(fold_spec: Spec) -> None:
     records = [
-        RunRecord(
-            "fold", fold_spec("moons", m, 0, f), {"score": 0.8 + 0.01 * f}, {"n_train": 100, "n_test": 100}
-        )
+        RunRecord("fold", fold_spec("moons", m, 0, f), {"score": 0.8 + 0.01 * f}, {"n_train": 100, "n_test": 100})
         for m in ("rbf_svm", "mlp")
         for f in range(3)
     ]
@@ -88,8 +86,7 @@ def test_different_protocols_and_fingerprints_are_never_mixed(make: Make, fold_s
     records = make("moons", ["rbf_svm"])
     other = fold_spec("moons", "hybrid", 0, 0)["protocol"] | {"max_train": 50}
     records += [
-        RunRecord("fold", fold_spec("moons", "hybrid", 0, f, protocol=other), {"score": 0.99})
-        for f in range(5)
+        RunRecord("fold", fold_spec("moons", "hybrid", 0, f, protocol=other), {"score": 0.99}) for f in range(5)
     ]
     first, second = collect(records).datasets
     assert [first.title, second.title] == ["moons (protocol 1)", "moons (protocol 2)"]
@@ -101,16 +98,12 @@ def test_one_model_on_two_backends_is_two_rows(fold_spec: Spec) -> None:
     records = [RunRecord("fold", fold_spec("moons", "rbf_svm", 0, f), {"score": 0.9}) for f in range(3)]
     for backend in ("statevector", "aer?shots=100"):
         records += [
-            RunRecord(
-                "fold", fold_spec("moons", "hybrid", 0, f, backend=f"{backend}&seed={f}"), {"score": 0.8}
-            )
+            RunRecord("fold", fold_spec("moons", "hybrid", 0, f, backend=f"{backend}&seed={f}"), {"score": 0.8})
             for f in range(3)
             if "?" in backend
         ]
         records += [
-            RunRecord(
-                "fold", fold_spec("moons", "hybrid", 0, f, backend=f"{backend}?seed={f}"), {"score": 0.8}
-            )
+            RunRecord("fold", fold_spec("moons", "hybrid", 0, f, backend=f"{backend}?seed={f}"), {"score": 0.8})
             for f in range(3)
             if "?" not in backend
         ]
@@ -180,9 +173,7 @@ def test_experiment_rows_average_problems_and_need_a_classical_control() -> None
 def test_trials_are_counted_for_each_fold(fold_spec: Spec) -> None:
     records = [RunRecord("fold", fold_spec("moons", "mlp", 0, f), {"score": 0.9}) for f in range(2)]
     records += [
-        RunRecord("trial", fold_spec("moons", "mlp", 0, f, trial=t), {"score": 0.9})
-        for f in range(2)
-        for t in range(6)
+        RunRecord("trial", fold_spec("moons", "mlp", 0, f, trial=t), {"score": 0.9}) for f in range(2) for t in range(6)
     ]
     assert collect(records).datasets[0].trials == {"mlp": 6}
 

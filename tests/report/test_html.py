@@ -75,9 +75,7 @@ def full_source(everything: list[RunRecord]) -> str:
     return render(everything, places=["runs/demo"])
 
 
-def test_page_has_every_part_and_loads_nothing_from_elsewhere(
-    everything: list[RunRecord], full_source: str
-) -> None:
+def test_page_has_every_part_and_loads_nothing_from_elsewhere(everything: list[RunRecord], full_source: str) -> None:
     source = full_source
     page = Page(source)
     assert all(r.startswith(("data:image/png;base64,", "#")) for r in page.references)
@@ -123,9 +121,7 @@ def test_headlines_stand_on_the_page(everything: list[RunRecord], full_source: s
         assert f"{said.title} {said.word} {said.sentence}" in page.text
 
 
-@pytest.mark.parametrize(
-    ("shift", "word"), [(0.0, "Classical wins"), (0.08, "Quantum wins"), (0.021, "Undecided")]
-)
+@pytest.mark.parametrize(("shift", "word"), [(0.0, "Classical wins"), (0.08, "Quantum wins"), (0.021, "Undecided")])
 def test_headline_says_plainly_who_wins(make: Make, shift: float, word: str) -> None:
     models = ["rbf_svm", "logistic_regression", "quantum_kernel"]
     (result,) = collect(make("moons", models, shift=shift, seed=3)).datasets
@@ -184,9 +180,7 @@ def test_failures_only_and_experiments_only(everything: list[RunRecord]) -> None
 def test_names_with_html_characters_are_shown_and_never_run(tmp_path: Path, fold_spec: Spec) -> None:
     evil = "<script>alert('x')</script> & \"co\""
     records = [
-        RunRecord(
-            "fold", fold_spec(evil, m, 0, f), {"score": 0.9 - 0.01 * f}, {"fit_seconds": 1.0, "source": evil}
-        )
+        RunRecord("fold", fold_spec(evil, m, 0, f), {"score": 0.9 - 0.01 * f}, {"fit_seconds": 1.0, "source": evil})
         for m in ("rbf_svm", "$\\frac{1$ <b>net</b>")
         for f in range(3)
     ]

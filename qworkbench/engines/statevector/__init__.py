@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.backend import Backend
-from qworkbench.engines.base import Program, Usage, check_gradient, check_observables
+from qworkbench.engines.base import NothingToClose, Program, Usage, check_gradient, check_observables
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.statevector.programs import (
     SampledExpectation,
@@ -24,7 +22,7 @@ from qworkbench.lowering import LoweredCircuit
 __all__ = ["StatevectorEngine"]
 
 
-class StatevectorEngine:
+class StatevectorEngine(NothingToClose):
     """Exact by default; with ``shots`` it samples from the exact probabilities.
 
     URI: ``statevector`` or ``statevector?shots=1024&seed=7``; ``executor=torch`` leaves the native kernels out.
@@ -40,9 +38,7 @@ class StatevectorEngine:
         self._rng = np.random.default_rng(backend.seed)
         self._shots = None if backend.shots is None else Shots(backend.shots, self._rng, self.usage)
 
-    def compile(
-        self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], gradient: str = "auto"
-    ) -> Program:
+    def compile(self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], gradient: str = "auto") -> Program:
         """See ``Engine``; ``auto`` is ``adjoint`` when exact and ``parameter-shift`` with shots."""
         check_gradient(gradient, ["adjoint"] if self._shots is None else [])
         observables = check_observables(observables, circuit.n_qubits)
@@ -63,11 +59,3 @@ class StatevectorEngine:
         """See ``Engine``."""
         self.usage.add(transpilations=1)
         return StatevectorOverlap(circuit, self.usage, self._shots, self._executor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None

@@ -226,9 +226,8 @@ class Run:
 
     def slopes(self, chunk: Chunk, g: np.ndarray, slopes: Slopes) -> None:
         """Add the slopes from ``g`` of shape ``(d, d, wide)``."""
-        run_slopes(
-            self.slots, self.omegas, self.matrices, chunk.shared, chunk.sample, g.shape[2], g, slopes.shared, slopes.sample
-        )  # fmt: skip
+        elements = (self.slots, self.omegas, self.matrices)
+        run_slopes(*elements, chunk.shared, chunk.sample, g.shape[2], g, slopes.shared, slopes.sample)
 
 
 class OnePass:
@@ -325,9 +324,8 @@ class PhasePass:
         table = chunk.room(2, size)
         if self._n_masks:
             cosine, sine = chunk.room(2, self._n_masks, wide)
-            mask_angles(
-                self._slots, self._rows, self._coefficients, chunk.shared, chunk.sample, wide, self._n_masks, cosine, sine
-            )  # fmt: skip
+            terms = (self._slots, self._rows, self._coefficients)
+            mask_angles(*terms, chunk.shared, chunk.sample, wide, self._n_masks, cosine, sine)
             half = chunk.room(2, max(size // 2, wide))
             kernels.phase_table(chunk.n_qubits, wide, self._pairs, cosine, sine, *table, *half)
         return wide, table
@@ -346,9 +344,8 @@ class PhasePass:
             kernels.imaginary_overlap(*chunk.state, *chunk.costate, chunk.lanes, wide, t)
             sums = np.zeros((self._n_masks, wide))
             kernels.signed_sums(chunk.n_qubits, wide, self._pairs, t, table[1], sums)
-            mask_slopes(
-                self._slots, self._rows, self._coefficients, sums, self._n_shared, slopes.shared, slopes.sample
-            )  # fmt: skip
+            terms = (self._slots, self._rows, self._coefficients)
+            mask_slopes(*terms, sums, self._n_shared, slopes.shared, slopes.sample)
 
 
 class ProductPass:
@@ -431,9 +428,12 @@ def pair_table(masks: Sequence[int], n_qubits: int) -> np.ndarray:
     return table
 
 
-def make_passes(passes: Sequence[Pass], n_shared: int, n_qubits: int) -> list[ProductPass | OnePass | ManyPass | PhasePass]:
+Runnable = ProductPass | OnePass | ManyPass | PhasePass
+
+
+def make_passes(passes: Sequence[Pass], n_shared: int, n_qubits: int) -> list[Runnable]:
     """Passes that can be run."""
-    kinds: dict[str, Callable[[Pass], ProductPass | OnePass | ManyPass | PhasePass]] = {
+    kinds: dict[str, Callable[[Pass], Runnable]] = {
         "product": lambda step: ProductPass(step, n_shared, n_qubits),
         "one": lambda step: OnePass(step, n_shared),
         "many": lambda step: ManyPass(step, n_shared),

@@ -31,7 +31,8 @@ def native_executor(
     try:
         from qworkbench.engines.statevector.native import NativeExecutor
     except ImportError as error:
-        warnings.warn(f"numba does not work here, so circuits run in torch, slower: {error}", RuntimeWarning, stacklevel=2)
+        text = f"numba does not work here, so circuits run in torch, which is slower: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
         return None
     return NativeExecutor(circuit, n_shared, observables)
 
