@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import runpy
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import experiments
 from circuits import ParameterizedCircuit, zz_feature_map
 from experiments import _cli
 from experiments._havlicek import ad_hoc_problem, feature_map
-from experiments._rows import Row, records
+from experiments._rows import Measured, Part, Row, records
 from experiments._zne import extrapolate, fold
 from qworkbench.datasets.generators import zz_states
 from qworkbench.kernels import QuantumKernel
@@ -63,8 +64,12 @@ def test_smoke_run_reports_resumes_and_repeats(
 def test_a_run_cut_short_goes_on_where_it_stopped() -> None:
     calls: list[str] = []
 
-    def part(label: str, score: float) -> tuple:
-        return [Row(label, True, {})], lambda: [calls.append(label) or ({"score": score}, {})]
+    def part(label: str, score: float) -> Part:
+        def measure() -> list[Measured]:
+            calls.append(label)
+            return [({"score": score}, {})]
+
+        return [Row(label, True, {})], measure
 
     shared = {"experiment": "trial", "problem": 0}
     (one,) = records(shared, "a paper", [part("a", 0.5)], {})
@@ -166,9 +171,9 @@ def test_extrapolation_needs_enough_different_scales() -> None:
             extrapolate(values, scales, order)
 
 
-def test_modules_run_as_scripts() -> None:
-    import subprocess
-
-    command = [sys.executable, "-m", "experiments.adhoc_vqc", "--help"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
-    assert "--spsa-epochs" in done.stdout
+def test_modules_run_as_scripts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delitem(sys.modules, "experiments.adhoc_vqc", raising=False)
+    monkeypatch.setattr(sys, "argv", ["adhoc_vqc", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("experiments.adhoc_vqc", run_name="__main__")
+    assert "--spsa-epochs" in capsys.readouterr().out
