@@ -84,7 +84,7 @@ class AngleMap:
         monomials = self._polynomial(value)
         if monomials is None:
             assert isinstance(value, ParameterExpression)
-            self._trees[first] = value.sympify()
+            self._trees[first] = _tree(value)
         else:
             self._monomials[first] = monomials
         return first
@@ -97,7 +97,7 @@ class AngleMap:
             return {(self._column[str(value)],): 1.0}
         if not value.parameters:
             return {(): float(value.numeric())}
-        return _monomials(value.sympify(), self._column)
+        return _monomials(_tree(value), self._column)
 
     def __call__(self, inputs: torch.Tensor, weights: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Angles of shape ``(n_rows, n_angles)``.
@@ -183,6 +183,15 @@ class AngleMap:
         if tree.func in _FUNCTIONS:
             return _FUNCTIONS[tree.func](arguments[0])
         raise ValueError(f"the function {tree.func} in an angle has no torch counterpart")
+
+
+def _tree(value: ParameterExpression) -> sympy.Expr:
+    tree = value.sympify()
+    if tree is NotImplemented:
+        raise ValueError(
+            f"the angle {value} cannot be read; write a number to the power of a parameter, a**x, as (x * log(a)).exp()"
+        )
+    return tree
 
 
 def _real(number: Any) -> float:

@@ -12,7 +12,15 @@ from torch import nn
 
 from circuits import ParameterizedCircuit
 from qworkbench.backend import Backend
-from qworkbench.engines.base import GRADIENTS, DifferentiableProgram, Engine, Expectation, Program, check_observables
+from qworkbench.engines.base import (
+    GRADIENTS,
+    DifferentiableProgram,
+    Engine,
+    Expectation,
+    Program,
+    Usage,
+    check_observables,
+)
 from qworkbench.engines.registry import open_engine
 from qworkbench.errors import unknown_name
 from qworkbench.lowering import Angles, lower
@@ -87,11 +95,15 @@ class QuantumLayer(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         start = torch.rand(circuit.n_weights, generator=generator, dtype=dtype)
         self.weights = nn.Parameter((2 * start - 1) * math.pi)
-        self._engine, self._program = self._open()
+        self._live: tuple[Engine, Program] | None = None
+        self._open()
 
     def _open(self) -> tuple[Engine, Program]:
-        engine = open_engine(self.backend)
-        return engine, engine.compile(self._lowered, self.observables, self.gradient)
+        """The engine and the compiled circuit; a copy or a loaded layer opens them when it first needs them."""
+        if self._live is None:
+            engine = open_engine(self.backend)
+            self._live = engine, engine.compile(self._lowered, self.observables, self.gradient)
+        return self._live
 
     @property
     def n_inputs(self) -> int:
@@ -106,7 +118,7 @@ class QuantumLayer(nn.Module):
     @property
     def usage(self) -> dict[str, int]:
         """What the engine has run for this layer: circuits, submissions, transpilations, shots."""
-        return self._engine.usage.as_dict()
+        return (Usage() if self._live is None else self._live[0].usage).as_dict()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Expectation values of shape ``(B, n_observables)``.
@@ -119,12 +131,12 @@ class QuantumLayer(nn.Module):
             ValueError: If the shape is wrong, or an input or weight is not finite.
         """
         angles = self._angles(inputs)
-        return _Expectation.apply(angles.shared, angles.per_sample, self._program).to(inputs.dtype)
+        return _Expectation.apply(angles.shared, angles.per_sample, self._open()[1]).to(inputs.dtype)
 
     def estimate(self, inputs: torch.Tensor) -> Expectation:
         """Expectation values with their standard errors, each ``(B, n_observables)``; no gradient."""
         with torch.no_grad():
-            return self._program.run(self._angles(inputs))
+            return self._open()[1].run(self._angles(inputs))
 
     def _angles(self, inputs: torch.Tensor) -> Angles:
         if not torch.is_tensor(inputs) or not inputs.is_floating_point():
@@ -152,11 +164,7 @@ class QuantumLayer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Live engines hold simulators and sessions; the description opens them again.
-        return {key: value for key, value in self.__dict__.items() if key not in ("_engine", "_program")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._engine, self._program = self._open()
+        return {**self.__dict__, "_live": None}
 
     def extra_repr(self) -> str:
         """What ``print(layer)`` shows."""

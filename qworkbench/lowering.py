@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from qiskit.circuit import (
     AnnotatedOperation,
+    Barrier,
     ControlledGate,
+    Delay,
     Gate,
     Instruction,
     Parameter,
     ParameterExpression,
     QuantumCircuit,
 )
+from qiskit.circuit.library import IGate
 from qiskit.exceptions import QiskitError
 from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import HighLevelSynthesis
@@ -32,7 +35,7 @@ from qworkbench.expressions import AngleMap
 from qworkbench.gates import GENERATORS
 
 MAX_FIXED_QUBITS = 3
-_SKIPPED = {"barrier", "delay", "id"}
+_SKIPPED = (Barrier, Delay, IGate)
 _STANDARD_GATES = "qiskit.circuit.library.standard_gates"
 
 
@@ -203,7 +206,7 @@ def _flatten(circuit: QuantumCircuit) -> Iterator[tuple[Instruction, tuple[int, 
     for instruction in circuit.data:
         operation, qubits = instruction.operation, tuple(index[q] for q in instruction.qubits)
         # A gate on no qubit is a global phase, which no observable sees.
-        if qubits and operation.name not in _SKIPPED:
+        if qubits and not isinstance(operation, _SKIPPED):
             yield from _unfold(operation, qubits)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from qiskit.circuit import Instruction, QuantumCircuit
+from qiskit.circuit import Barrier, Delay, Instruction, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from circuits import ParameterizedCircuit
@@ -40,7 +40,7 @@ def _evolved(circuit: QuantumCircuit, array: np.ndarray) -> np.ndarray:
     """The circuit's unitary on a state vector or on the columns of a matrix."""
     array = array * np.exp(1j * float(circuit.global_phase))
     for instruction in circuit.data:
-        if instruction.operation.name not in ("barrier", "delay"):
+        if not isinstance(instruction.operation, Barrier | Delay):
             qubits = [circuit.find_bit(q).index for q in instruction.qubits]
             array = embed(_matrix(instruction.operation), qubits, circuit.num_qubits) @ array
     return array

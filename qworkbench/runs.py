@@ -328,6 +328,12 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
+def _without_folders(word: str) -> str:
+    """A word of a command line without the folders of this machine."""
+    head, question, tail = word.partition("?")
+    return (Path(head).name if Path(head).is_absolute() else head) + question + tail
+
+
 def session_record(command: str | None = None, **info: Any) -> RunRecord:
     """A record of one invocation: what was typed, when, on what machine, with which versions.
 
@@ -337,7 +343,7 @@ def session_record(command: str | None = None, **info: Any) -> RunRecord:
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     described = {
-        "command": command if command is not None else " ".join(sys.argv),
+        "command": command if command is not None else " ".join(map(_without_folders, sys.argv)),
         "started": now,
         "platform": platform.platform(),
         "cores": os.cpu_count(),

@@ -138,7 +138,8 @@ def verdict(
     """Say in words what paired differences A - B show; higher scores are better.
 
     "equivalent" if the posterior puts at least ``confidence`` inside the ROPE; else "A better" or "B better"
-    if the p-value is below ``1 - confidence``; else "undecided": lack of evidence is no equivalence.
+    if the p-value is below ``1 - confidence``; else "undecided": lack of evidence is no equivalence. Equal
+    differences have no spread to judge by, so they are undecided too.
 
     Args:
         differences: (K,) paired score differences A - B.
@@ -153,6 +154,9 @@ def verdict(
     p = gap.p_value if p_value is None else p_value
     numbers = f"difference {gap.mean:+.3f}, {confidence:.0%} interval {gap.low:+.3f} to {gap.high:+.3f}"
     winner, loser = names if gap.mean > 0 else names[::-1]
+    if gap.std_error == 0:
+        text = f"Undecided between {names[0]} and {names[1]}: the difference is {gap.mean:+.3f} on every fold."
+        return Verdict("undecided", text)
     if posterior.equivalent >= confidence:
         text = f"{names[0]} and {names[1]} are equivalent within ±{rope:g} ({numbers})."
         return Verdict("equivalent", text)

@@ -1,4 +1,4 @@
-"""The training loop: seeded mini-batches, a NaN guard, early stopping, checkpoints that resume bit for bit."""
+"""The training loop: seeded mini-batches, a NaN guard, early stopping, checkpoints that resume."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def train(
         generator: Source of the batch order; torch's own by default.
         validation: Inputs and targets that stop the training early; the best weights are kept.
         patience: Epochs without a better validation loss before stopping; needs ``validation``.
-        checkpoint: File written after each epoch. If it exists, training goes on from it as if never stopped.
+        checkpoint: File written after each epoch. If it exists, training goes on from it; on exact backends, and with
+            modules that draw nothing at random, as if never stopped. (The shot noise of a sampling backend, dropout
+            and the like start anew.)
         callbacks: See ``Callback``.
 
     Raises:
@@ -79,7 +81,8 @@ def train(
         raise ValueError("expected validation data with patience, got none")
     run = _Run(module, torch.optim.Adam(module.parameters(), lr=learning_rate, weight_decay=weight_decay))
     run.generator = generator or torch.Generator().manual_seed(torch.initial_seed() % 2**63)
-    settings = [batch_size, learning_rate, weight_decay, patience, list(inputs.shape), list(targets.shape)]
+    name = getattr(loss, "__qualname__", type(loss).__name__)
+    settings = [batch_size, learning_rate, weight_decay, patience, repr(module), name, _digest(inputs, targets)]
     store = None if checkpoint is None else _Store(Path(checkpoint), json.dumps(settings))
     if store is not None:
         store.restore(run)
@@ -95,6 +98,14 @@ def train(
     return run.history
 
 
+def batches(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
+    """The order in pieces; a last piece of one sample joins the one before, since batch statistics need two."""
+    parts = list(order.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
 class _Run:
     """Everything that a checkpoint must hold."""
 
@@ -108,7 +119,7 @@ class _Run:
     ) -> None:
         self.module.train()
         order, total = torch.randperm(len(inputs), generator=self.generator), 0.0
-        for batch in order.split(batch_size):
+        for batch in batches(order, batch_size):
             self.optimizer.zero_grad()
             value = loss(self.module(inputs[batch]), targets[batch])
             value.backward()
@@ -139,6 +150,14 @@ class _Run:
         if self.best:
             self.module.load_state_dict(self.best)
         self.module.eval()
+
+
+def _digest(*tensors: torch.Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(repr((tensor.shape, tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _Store:

@@ -105,20 +105,21 @@ def demo(
 
 def _compare(parts: Any, out: Path, report: bool, as_json: bool) -> None:
     """Each part is one call of ``compare``; all go to one directory and into one report."""
+    from qworkbench.comparison import Comparison
     from qworkbench.comparison import compare as run
 
     with interruptible():
         with progress_bar() as progress:
             found = [run(**part, out=out, progress=progress) for part in parts]
-        page = found[-1].report() if report else None
+        whole = Comparison.joined(found)
+        page = whole.report() if report else None
     failures = [line for each in found for line in each.failures()]
     if as_json:
         scores = [row for each in found for row in each.scores()]
         written = None if page is None else str(page)
         print_json({"run_dir": str(out), "report": written, "scores": scores, "failures": failures})
     else:
-        for each in found:
-            print(each.table())
+        print(whole.table())
         print(f"records: {out}" + ("" if page is None else f"\nreport:  {page}"))
     if failures:
         note(f"error: {len(failures)} measurements failed, the first: {failures[0]}")

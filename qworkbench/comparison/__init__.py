@@ -1,7 +1,6 @@
 """Fair comparison of models: protocol, tuning, statistics, and what each rung from exact to device costs.
 
-``compare`` is the way in. Importing this package loads no quantum package, because reports take their
-statistics from it; the names below load when they are first used.
+``compare`` is the way in. Importing this package loads nothing heavy; the names below load when they are first used.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ def describe(value: Any) -> Any:
     """A JSON value that is the same in every process for equal settings, and differs for different ones.
 
     Estimators become their class and parameters, arrays and torch modules a digest of their numbers, circuits
-    their gates, functions their qualified names. Changed *code* under an unchanged name is not noticed.
+    their gates, functions their qualified names and compiled code with what they close over.
+
+    Raises:
+        TypeError: If an object cannot be told from another of its class: it has no parameters and no ``repr``.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -47,10 +50,26 @@ def _describe_object(value: Any) -> Any:
         if hasattr(value, "quantum_circuit"):
             return _describe_circuit(value)
         if callable(value) and hasattr(value, "__qualname__"):
-            return f"{value.__module__}.{value.__qualname__}"
+            return [f"{value.__module__}.{value.__qualname__}", *_describe_code(value)]
+        if type(value).__repr__ is object.__repr__:
+            raise TypeError(
+                f"a {type(value).__name__} cannot be told from another one, so its results cannot be resumed: "
+                "give the class a __repr__ that shows its settings"
+            )
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     kind = type(value)
     return {"class": f"{kind.__module__}.{kind.__qualname__}"} | describe(value.get_params(deep=False))
+
+
+def _describe_code(function: Any) -> list[Any]:
+    """What a function does, as far as it shows: code, constants, defaults and closed-over values."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return []
+    constants = [describe(c) if not hasattr(c, "co_code") else c.co_code.hex() for c in code.co_consts]
+    cells = [describe(cell.cell_contents) for cell in function.__closure__ or ()]
+    parts = [code.co_code.hex(), constants, list(code.co_names), describe(function.__defaults__), cells]
+    return [hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]]
 
 
 def _describe_circuit(circuit: Any) -> list[Any]:

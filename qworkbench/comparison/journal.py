@@ -28,9 +28,14 @@ class Journal:
         self.directory, self.total, self.progress = directory, total, progress
         self.records: dict[str, RunRecord] = {}
         self._done = 0
+        self._session: str | None = None
 
     def write(self, record: RunRecord) -> RunRecord:
-        """Append a record to the directory and to this comparison."""
+        """Append a record to the directory and to this comparison; it names the session that measured it."""
+        if record.kind == "session":
+            self._session = record.run_id
+        else:
+            record = RunRecord(record.kind, record.spec, record.metrics, record.info | {"session": self._session})
         self.directory.append(record)
         self.records[record.run_id] = record
         return record
@@ -96,6 +101,6 @@ def _failure(kind: str, spec: dict[str, Any], error: Exception) -> RunRecord:
     place = f"trial {spec['trial'] + 1} with {spec['params']}: " if kind == "trial" else ""
     info = {
         "error": f"{place}{type(error).__name__}: {error}",
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)],
     }
     return RunRecord("failure", _failed(kind, spec), {}, info)

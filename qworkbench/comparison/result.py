@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,11 +75,17 @@ class Comparison:
         return tables(self.records)
 
     def report(self, out: str | Path | None = None) -> Path:
-        """Write the HTML page about everything in the run directory.
+        """Write the HTML page about this comparison; ``qworkbench report`` shows all that a directory holds.
 
         Args:
             out: The file or folder; by default ``report.html`` in the run directory.
         """
-        from qworkbench.report import write_report
+        from qworkbench.report.html import write_page
 
-        return write_report([self.run_dir], self.run_dir if out is None else out)
+        return write_page(self.records, self.run_dir if out is None else out, [str(self.run_dir)])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Comparison]) -> Comparison:
+        """Several comparisons in one run directory as one."""
+        records = {record.run_id: record for part in parts for record in part.records}
+        return cls(parts[-1].run_dir, tuple(records.values()))

@@ -84,6 +84,7 @@ def _ladder(result: DatasetResult) -> Table:
             "model",
             "rung",
             "backend",
+            "rows",
             words(result.metric),
             "change",
             "output change",
@@ -93,7 +94,8 @@ def _ladder(result: DatasetResult) -> Table:
         rows=tuple(map(_rung_row, result.rungs)),
         marks=("quantum",) * len(result.rungs),
         text_columns=frozenset({0, 1, 2}),
-        note="Change: against the exact rung on the same rows. Output change: the mean absolute one.",
+        note="Rows: test rows scored on each fold. Change: against the exact rung on the same rows. "
+        "Output change: the mean absolute one.",
     )
 
 
@@ -101,4 +103,5 @@ def _rung_row(rung: Rung) -> tuple[str, ...]:
     changed = number(rung.change_mean, sign=True) + _half_width(rung.change)
     output = number(rung.extras.get("mean_abs_output_change"))
     costs = count(rung.extras.get("circuits")), duration(rung.extras.get("seconds"))
-    return rung.model, rung.rung, rung.backend or NONE, number(rung.mean), changed, output, *costs
+    rows = count(rung.extras.get("ladder_samples"))
+    return rung.model, rung.rung, rung.backend or NONE, rows, number(rung.mean), changed, output, *costs

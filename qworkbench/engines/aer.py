@@ -34,7 +34,8 @@ DENSE_METHODS = {"automatic": False, "statevector": False, "density_matrix": Tru
 def aer_engine(backend: Backend) -> CircuitEngine:
     """``aer``, ``aer?noise=fake_torino&shots=4096``, ``ibm-fake:torino``, ``generic:5``.
 
-    Without shots the expectation values are exact: of the pure state, or with noise of the density matrix.
+    Without shots the expectation values are exact: of the pure state, or with noise of the density matrix. Exact noisy
+    values hold the gates' errors but no readout error, which is an error of counts; with shots it is included.
 
     Raises:
         ValueError: If an option, a method or a device is unknown.
@@ -42,11 +43,26 @@ def aer_engine(backend: Backend) -> CircuitEngine:
     return CircuitEngine(AerRunner(backend), backend.shots, backend.seed, backend.name)
 
 
+def _among(backend: Backend, key: str, known: Sequence[str]) -> str:
+    """An option's value, by default the first of the known ones."""
+    value = backend.option(key, known[0]) or known[0]
+    if value not in known:
+        raise ValueError(f"expected {key} among {', '.join(sorted(known))}, got {value!r}")
+    return value
+
+
+def _whole(backend: Backend, key: str, default: int) -> int:
+    value = backend.option(key, str(default)) or ""
+    if not value.isdigit():
+        raise ValueError(f"expected a whole number of at least 0 for {key}, got {value!r}")
+    return int(value)
+
+
 def _device(backend: Backend) -> BackendV2 | None:
     if backend.name == "generic":
         if not (backend.target or "").isdigit() or int(backend.target or 0) < 1:
             raise ValueError(f"expected generic:N with a number of qubits, got {str(backend)!r}")
-        return generic_device(int(backend.target or 0), backend.seed)
+        return generic_device(int(backend.target or 0))
     if backend.name == "ibm-fake":
         if backend.target is None:
             raise ValueError("expected ibm-fake:NAME, for instance ibm-fake:torino")
@@ -70,22 +86,25 @@ class AerRunner:
         self._device = _device(backend)
         self._noise: dict[tuple[int, ...], Any] = {}
         if self._device is not None:
-            level = int(backend.option("optimization_level", "1") or 1)
+            level = _among(backend, "optimization_level", ("1", "0", "2", "3"))
             self._place, self._basis = (
                 generate_preset_pass_manager(k, target=self._device.target, seed_transpiler=TRANSPILER_SEED)
-                for k in (level, 0)
+                for k in (int(level), 0)
             )
         self._method = backend.option("method", "automatic" if self._device is None else "density_matrix") or ""
         if self._method not in AerSimulator().available_methods():
             raise unknown_name("Aer method", self._method, AerSimulator().available_methods())
         self._settings: dict[str, Any] = {
             "method": self._method,
-            "precision": backend.option("precision", "double"),
-            "max_parallel_threads": int(backend.option("max_parallel_threads", "0") or 0),
+            "precision": _among(backend, "precision", ("double", "single")),
+            "max_parallel_threads": _whole(backend, "max_parallel_threads", 0),
         }
         reads = {"expectation", "probabilities", "zeros"}
         if self._device is None and self._method in ("automatic", "statevector"):
             reads.add("statevector")
+        if self._device is not None and self._method != "density_matrix":
+            # Such a method runs one random trajectory, which is no expectation value.
+            reads.clear()
         self.exact_reads = frozenset(reads)
 
     def prepare(self, circuit: QuantumCircuit, slots: Sequence[Parameter], reads: Sequence[Read]) -> Run:

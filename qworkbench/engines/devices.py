@@ -38,9 +38,12 @@ def fake_device(name: str) -> BackendV2:
     return device
 
 
-def generic_device(n_qubits: int, seed: int | None) -> BackendV2:
-    """A made-up device of any width with plausible errors and all-to-all coupling, for tests of one's own."""
-    return GenericBackendV2(n_qubits, noise_info=True, seed=0 if seed is None else seed)
+def generic_device(n_qubits: int) -> BackendV2:
+    """A made-up device of any width with plausible errors and all-to-all coupling, for tests of one's own.
+
+    The device is the same each time; the seed of a URI is that of shots.
+    """
+    return GenericBackendV2(n_qubits, noise_info=True, seed=0)
 
 
 def simulator_target(simulator: BackendV2, n_qubits: int) -> Target:

@@ -21,7 +21,10 @@ class MeasurementPlan:
     def __init__(self, observables: Sequence[SparsePauliOp]) -> None:
         self.n_qubits = int(observables[0].num_qubits or 0)
         if self.n_qubits > MAX_MEASURED_QUBITS:
-            raise ValueError(f"expected at most {MAX_MEASURED_QUBITS} measured qubits, got {self.n_qubits}")
+            raise ValueError(
+                f"expected at most {MAX_MEASURED_QUBITS} measured qubits with shots, got {self.n_qubits}; outcomes are "
+                "64-bit numbers here; without shots a matrix product state takes wider circuits"
+            )
         self.n_observables = len(observables)
         self.offset = np.zeros(self.n_observables)
         weights: dict[str, np.ndarray] = {}

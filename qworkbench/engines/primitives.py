@@ -222,7 +222,7 @@ class EstimatorEngine(NothingToClose):
             mean, error = (torch.as_tensor(part.reshape(shape).T.copy()) for part in parts)
             return Expectation(mean.to(rows), error.to(rows))
 
-        return EvaluatedProgram(circuit, evaluate, gradient)
+        return EvaluatedProgram(circuit, evaluate, gradient, seed=0)
 
     def compile_sampler(self, circuit: LoweredCircuit) -> Sampler:
         """See ``Engine``."""

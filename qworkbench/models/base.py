@@ -109,10 +109,14 @@ def on_backend(module: nn.Module, backend: Any) -> nn.Module:
     if isinstance(module, QuantumLayer):
         return module.with_backend(backend)
     clone = copy.deepcopy(module)
-    for parent in clone.modules():
-        for name, child in parent.named_children():
+    moved: dict[int, QuantumLayer] = {}
+    for parent in list(clone.modules()):
+        # Not named_children, which leaves out a layer's second name.
+        for name, child in list(parent._modules.items()):
             if isinstance(child, QuantumLayer):
-                setattr(parent, name, child.with_backend(backend))
+                if id(child) not in moved:
+                    moved[id(child)] = child.with_backend(backend)
+                setattr(parent, name, moved[id(child)])
     return clone.eval()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from qworkbench.errors import unknown_name
 from qworkbench.models.base import draw_seed, n_parameters, tensor, usage
 from qworkbench.models.density_detectors import ThresholdedDetector
 from qworkbench.models.variational import linear
-from qworkbench.training import TrainingError
+from qworkbench.training import TrainingError, batches
 
 QUANTILES = (0.02, 0.98)
 """The training range of a component between these quantiles is the generator's main range, ..."""
@@ -115,7 +116,7 @@ def train_gan(
     for _ in range(epochs):
         for curve in curves.values():
             curve.append(0.0)
-        for rows in torch.randperm(len(events), generator=rng).split(batch_size):
+        for rows in batches(torch.randperm(len(events), generator=rng), batch_size):
             fake, share = generator(draw_latents(len(rows), n_latent, rng)), len(rows) / len(events)
             logits = discriminate(discriminator, torch.cat([events[rows], fake.detach()]))
             step("discriminator", loss.discriminator(*logits.chunk(2)), share)
@@ -272,9 +273,10 @@ class AdversarialDetector(ThresholdedDetector):
 
     def _nearest(self, standard: np.ndarray, generator: nn.Module) -> np.ndarray:
         """The nearest generated event to each event, both standardised, shape ``(N, F)``."""
-        generator.requires_grad_(False)
+        # A copy: the search wants no gradient of the weights, but the user's generator stays trainable.
+        frozen = copy.deepcopy(generator).requires_grad_(False)
         found = nearest_generated(
-            lambda latents: self._generate(generator, latents),
+            lambda latents: self._generate(frozen, latents),
             tensor(self.latents_),
             tensor(standard @ self.components_.T),
             self.latent_steps,

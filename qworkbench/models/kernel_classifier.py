@@ -49,11 +49,8 @@ class QuantumKernelClassifier(ClassifierMixin, BaseEstimator):
         self.backend = backend
         self.random_state = random_state
 
-    def _kernel(self, n_features: int) -> QuantumKernel:
-        circuit = resolve_circuit(self.feature_map, FEATURE_MAPS, n_features, self.n_qubits, self.n_layers)
-        if circuit.n_weights:
-            raise ValueError(f"expected a feature map without weights, got {circuit.n_weights}")
-        return QuantumKernel(circuit, seeded(self.backend, self._seed))
+    def _kernel(self) -> QuantumKernel:
+        return QuantumKernel(self.circuit_, seeded(self.backend, self._seed))
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on ``X`` of shape ``(N, F)`` and labels ``y`` of shape ``(N,)``, numbers or strings.
@@ -66,7 +63,10 @@ class QuantumKernelClassifier(ClassifierMixin, BaseEstimator):
         if not self.bandwidth > 0:
             raise ValueError(f"expected a positive bandwidth, got {self.bandwidth}")
         self._seed = draw_seed(self.random_state)
-        kernel = self._kernel(data.shape[1])
+        self.circuit_ = resolve_circuit(self.feature_map, FEATURE_MAPS, data.shape[1], self.n_qubits, self.n_layers)
+        if self.circuit_.n_weights:
+            raise ValueError(f"expected a feature map without weights, got {self.circuit_.n_weights}")
+        self.bandwidth_, kernel = self.bandwidth, self._kernel()
         # The data stay here: a kernel machine is its training data.
         self.X_fit_ = data * self.bandwidth
         self.svc_ = SVC(kernel="precomputed", C=self.C, break_ties=True).fit(kernel(self.X_fit_), index)
@@ -78,7 +78,7 @@ class QuantumKernelClassifier(ClassifierMixin, BaseEstimator):
         data = validate_data(self, X, dtype=np.float64, reset=False)
         support = self.svc_.support_
         gram = np.zeros((data.shape[0], len(self.X_fit_)))
-        gram[:, support] = self._kernel(data.shape[1])(data * self.bandwidth, self.X_fit_[support])
+        gram[:, support] = self._kernel()(data * self.bandwidth_, self.X_fit_[support])
         return gram
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:

@@ -239,6 +239,8 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
         """
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = float(np.mean(values)), float(np.std(values)) or 1.0
+        if not np.isfinite(self.target_scale_):
+            raise ValueError("expected targets whose spread is a finite number; rescale the target")
         targets = tensor((values - self.target_mean_) / self.target_scale_)[:, None]
         return self._fit_module(data, targets, 1, nn.functional.mse_loss)
 

@@ -61,5 +61,9 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
         OSError: If ``out`` cannot be written.
     """
     from qworkbench.report.html import write_page  # matplotlib and jinja2 load only when a page is made
+    from qworkbench.runs import read_records
 
-    return write_page(run_dirs, out)
+    records = read_records(*run_dirs)
+    if not records:
+        raise ValueError(f"no records in {', '.join(map(str, run_dirs)) or 'no directory'}: nothing to report")
+    return write_page(records.values(), out, [str(p) for p in run_dirs])

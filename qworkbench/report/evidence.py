@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -121,15 +122,31 @@ def _cell(record: RunRecord) -> Cell:
 
 
 def _by_model(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Records by model name, with the backend added where one model ran on several."""
+    """Records by model name, with the backend and the settings added where one name stands for several."""
     backends: dict[str, set[str]] = defaultdict(set)
+    variants: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        backends[_need(record, "model")].add(backend_label(record.spec.get("backend")))
+        model = _need(record, "model")
+        backends[model].add(backend_label(record.spec.get("backend")))
+        variants[model].add(_variant(record))
     rows: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         model, backend = record.spec["model"], backend_label(record.spec.get("backend"))
-        rows[f"{model} on {backend}" if len(backends[model]) > 1 else model].append(record)
+        label = f"{model} on {backend}" if len(backends[model]) > 1 else model
+        rows[f"{label} ({_variant(record)})" if len(variants[model]) > 1 else label].append(record)
     return rows
+
+
+def _variant(record: RunRecord) -> str:
+    """A short digest of what a model was before tuning, leaving out seeds and the backend."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if k not in ("random_state", "backend")}
+        return [plain(v) for v in value] if isinstance(value, list) else value
+
+    settings = json.dumps([plain(record.spec.get("estimator")), record.spec.get("version")], sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest()[:6]
 
 
 def _test_to_train(folds: Sequence[RunRecord]) -> float | None:
@@ -192,17 +209,18 @@ def _comparisons(models: Sequence[ModelResult], ratio: float | None) -> tuple[Co
 
 
 def _with_verdicts(results: Sequence[DatasetResult]) -> tuple[DatasetResult, ...]:
-    """Add Holm-corrected p-values: one family of all quantum, one of all classical comparisons."""
+    """Add Holm-corrected p-values: on each data set a family of the quantum, one of the classical comparisons.
+
+    A family does not reach across data sets, so that a comparison reads the same alone and beside others.
+    """
     adjusted: dict[tuple[int, str], float] = {}
-    for quantum in (True, False):
-        family = [
-            (i, c.model, c.gap.p_value)
-            for i, result in enumerate(results)
-            for c in result.comparisons
-            if c.quantum == quantum and c.gap is not None
-        ]
-        corrected = holm([p for _, _, p in family])
-        adjusted |= {(i, name): float(p) for (i, name, _), p in zip(family, corrected, strict=True)}
+    for i, result in enumerate(results):
+        for quantum in (True, False):
+            alike = [c for c in result.comparisons if c.quantum == quantum]
+            family = [(c.model, c.gap.p_value) for c in alike if c.gap is not None]
+            if family:
+                corrected = holm([p for _, p in family])
+                adjusted |= {(i, name): float(p) for (name, _), p in zip(family, corrected, strict=True)}
     return tuple(
         replace(
             result,
@@ -272,7 +290,7 @@ def _rung(
         estimate=_estimate(list(scores.values()), ratio),
         change=_estimate(changes, ratio),
         change_mean=_mean(changes),
-        extras=_means(rows, ("std_error", "mean_abs_output_change", "circuits", "seconds", "shots")),
+        extras=_means(rows, ("std_error", "mean_abs_output_change", "circuits", "seconds", "shots", "ladder_samples")),
     )
 
 

@@ -30,7 +30,7 @@ from qworkbench.report.tables import (
     score_table,
     words,
 )
-from qworkbench.runs import RunRecord, read_records
+from qworkbench.runs import RunRecord
 
 TEMPLATE = "page.html.j2"
 WORDS = {
@@ -52,12 +52,9 @@ class Headline:
     sentence: str
 
 
-def write_page(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
-    """Read records, render, and replace ``out`` in one step; see ``qworkbench.report.write_report``."""
-    records = read_records(*run_dirs)
-    if not records:
-        raise ValueError(f"no records in {', '.join(map(str, run_dirs)) or 'no directory'}: nothing to report")
-    page = render(records.values(), places=[str(p) for p in run_dirs])
+def write_page(records: Iterable[RunRecord], out: str | Path, places: Sequence[str] = ()) -> Path:
+    """Render, and replace ``out`` in one step; see ``qworkbench.report.write_report``."""
+    page = render(records, places=places)
     target = Path(out) if Path(out).suffix in (".html", ".htm") else Path(out) / "report.html"
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -127,6 +124,8 @@ def _equals(p: float | None) -> str:
 
 def _reading(pair: Comparison, quantum: ModelResult, classical: ModelResult) -> str:
     outcome = pair.verdict.outcome if pair.verdict else "undecided"
+    if pair.gap and pair.gap.std_error == 0:
+        return "The difference is the same on every fold, so its spread says nothing about chance."
     if outcome == "undecided" and pair.gap and pair.gap.low * pair.gap.high > 0:
         return "The interval excludes zero, but correction for the number of comparisons leaves the case open."
     if outcome == "undecided":
@@ -170,8 +169,6 @@ def _facts(result: DatasetResult) -> str:
         parts.append(str(facts["task"]))
     if protocol.get("folds"):
         parts.append(f"{protocol.get('repeats', 1)} \N{MULTIPLICATION SIGN} {protocol['folds']} outer folds")
-    if protocol.get("max_train"):
-        parts.append(f"at most {protocol['max_train']:,} training samples")
     if protocol.get("preprocessing"):
         parts.append(f"preprocessing inside the fold: {protocol['preprocessing']}")
     return "; ".join(parts)
@@ -182,6 +179,8 @@ def budget(result: DatasetResult) -> str:
     trials = result.protocol.get("trials")
     if trials is None:
         return "The tuning budget was not recorded."
+    if int(trials) == 1:
+        return "Nothing was tuned: every model, quantum or classical, ran with its defaults."
     inner = result.protocol.get("inner_folds")
     text = f"Every model, quantum or classical, had the same tuning budget: {trials} trials on each outer fold"
     text += f", each scored on {inner} inner folds of the training part." if inner else "."

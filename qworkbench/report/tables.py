@@ -159,13 +159,13 @@ def _difference_row(c: Comparison) -> tuple[str, ...]:
 def ladder_table(result: DatasetResult) -> Table:
     """What each step away from exact simulation costs, with the best classical score as the yardstick."""
     level = f"{CONFIDENCE:.0%} interval"
-    scores = ("model", "rung", "backend", words(result.metric), f"change, {level}")
+    scores = ("model", "rung", "backend", "rows / fold", words(result.metric), f"change, {level}")
     costs = ("output change", "circuits / fold", "time / fold")
     rows = [_rung_row(r) for r in result.rungs]
     best = result.best(quantum=False)
     marks = ["quantum"] * len(rows)
     if best and rows:
-        rows.append((best.name, "classical", NONE, number(best.mean), *[NONE] * 4))
+        rows.append((best.name, "classical", NONE, "all", number(best.mean), *[NONE] * 4))
         marks.append("classical")
     return Table(
         f"{result.title}: from exact to hardware-like",
@@ -184,6 +184,7 @@ def _rung_row(r: Rung) -> tuple[str, ...]:
         r.model,
         r.rung,
         r.backend or NONE,
+        count(r.extras.get("ladder_samples")),
         number(r.mean),
         number(r.change_mean, sign=True) + (f" {interval(r.change, sign=True)}" if r.change else ""),
         number(r.extras.get("mean_abs_output_change")),

@@ -22,7 +22,7 @@ CHUNK_NUMBERS = 2**16
 """Real numbers of one plane of a chunk: with its scratch it stays in the cache of a core."""
 MIN_LANES = 8
 """Samples worked on together at least: a vector register full."""
-KEPT_BYTES = 2**28
+KEPT_BYTES = 2**26
 """States of a forward pass that are kept for the backward pass, at most."""
 
 

@@ -103,7 +103,8 @@ class StatevectorProgram:
         self._usage.add(circuits=len(angles.per_sample), submissions=1)
         native = self._native(angles)
         if native is not None:
-            return exactly(native.mean(angles, keep=True))
+            # Every slot per sample is a shifted evaluation, which no gradient follows.
+            return exactly(native.mean(angles, keep=len(angles.shared) == self._circuit.n_shared > 0))
         with torch.no_grad():
             return exactly(torch.cat([self.expectation(chunk) for _, chunk in self._simulator.chunks(angles)]))
 
