@@ -42,6 +42,8 @@ def main(name: str, argv: Sequence[str] | None = None) -> None:
     with RunDirectory(out) as directory:
         directory.append(session_record(" ".join(["python -m", f"experiments.{name}", *given])))
         records = _collect(module.run(config, directory.records()), directory)
+        if not records:
+            raise ValueError("these settings leave nothing to measure: expected at least one problem")
         others = sum(r.kind == "experiment" and r not in records for r in directory.records().values())
     for table in tables_of(records):
         # A pipe has no width; the table must not be cut for want of one.

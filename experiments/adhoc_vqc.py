@@ -142,7 +142,7 @@ def _measure(depth: int, training: Mapping[str, Any], problem: Problem, config: 
         "_zne": extrapolate(noisy, scales)[0].clip(-1, 1),
     }
     metrics = {f"score{rung}": _accuracy(model, z, problem.y_test) for rung, z in outputs.items()}
-    errors = {f"error{rung}": float(np.abs(z - outputs[""]).mean()) for rung, z in outputs.items() if rung}
+    errors = {f"error{rung}": float(np.abs(outputs[rung] - outputs[""]).mean()) for rung in ("_noise", "_zne")}
     info = {"loss_curve": model.loss_curve_, "achieved_scales": scales, **model.usage_}
     return [(metrics | errors, info)]
 

@@ -25,7 +25,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
         known: All valid names.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
     return ValueError(f"unknown {kind} {name!r}; {hint}")
 

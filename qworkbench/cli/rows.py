@@ -92,7 +92,9 @@ def _read_csv(data: str, features: Sequence[str] | None, target: str | None) -> 
     names = tuple(features or (name for name in columns if name != target))
     for name in (*names, *([target] if "target" in options else [])):
         if name not in columns:
-            raise unknown_name(f"column of {file.name}", str(name), columns)
+            raise ValueError(
+                f"{file.name} lacks the column {name!r}, which the model needs; it has {', '.join(columns)}"
+            )
     X = _numbers(frame[list(names)])
     return Rows(X, names, frame[target].to_numpy() if target in columns else None)
 

@@ -13,8 +13,8 @@ from qworkbench.runs import RunRecord
 if TYPE_CHECKING:
     from qworkbench.report.tables import Table
 
-WIDTH = 120
-"""Characters in a line of ``Comparison.table``."""
+WIDTH = 200
+"""Characters in a line of ``Comparison.table``, at most: nothing may be cut off."""
 WRAPPED = ("backend", "cell", "error")
 """Columns whose text may take several lines."""
 _COLUMNS = ("dataset", "task", "model", "quantum", "repeat", "fold", "params")

@@ -85,6 +85,10 @@ def compare(
         KeyboardInterrupt: If the user stops it; says what is safe.
     """
     protocol = Protocol(folds, repeats, trials, inner_folds, tuple(preprocessing), metric, max_samples, seed)
+    if shots < 1:
+        raise ValueError(f"expected shots of at least 1, got {shots}")
+    if max_samples is not None and max_samples < 2:
+        raise ValueError(f"expected max_samples of at least 2, got {max_samples}")
     if ladder_samples < 2:
         raise ValueError(f"expected ladder_samples of at least 2, got {ladder_samples}")
     tables = [protocol.prepare(dataset) for dataset in _datasets(datasets)]

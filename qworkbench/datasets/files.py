@@ -125,6 +125,12 @@ def _read_csv(
         raise ValueError(f"cannot read {file.name} as CSV: {error}") from error
     columns = [str(column) for column in frame.columns]
     frame.columns = pd.Index(columns)
+    if frame.empty:
+        raise ValueError(f"expected rows in {file.name}, got none")
+    header = pd.read_csv(file, sep=sep, skipinitialspace=True, header=None, nrows=1, dtype=str).iloc[0].tolist()
+    twice = sorted({str(name) for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(f"expected each column of {file.name} once, got twice: {', '.join(twice)}")
     if target is None:
         raise ValueError(f"expected target=COLUMN for {file.name}; its columns are {', '.join(columns)}")
     if len(columns) == 1:

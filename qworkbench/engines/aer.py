@@ -77,7 +77,7 @@ class AerRunner:
     def __init__(self, backend: Backend) -> None:
         for key, _ in backend.options:
             if key not in OPTIONS:
-                raise unknown_name(f"option of {backend.name}", key, OPTIONS)
+                raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
         if backend.name == "aer" and backend.target is not None:
             raise ValueError(f"expected 'aer' without a target, got {str(backend)!r}")
         if backend.name != "aer" and backend.option("noise") is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -273,14 +272,18 @@ class AdversarialDetector(ThresholdedDetector):
 
     def _nearest(self, standard: np.ndarray, generator: nn.Module) -> np.ndarray:
         """The nearest generated event to each event, both standardised, shape ``(N, F)``."""
-        # A copy: the search wants no gradient of the weights, but the user's generator stays trainable.
-        frozen = copy.deepcopy(generator).requires_grad_(False)
-        found = nearest_generated(
-            lambda latents: self._generate(frozen, latents),
-            tensor(self.latents_),
-            tensor(standard @ self.components_.T),
-            self.latent_steps,
-        )
+        trainable = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        generator.requires_grad_(False)
+        try:
+            found = nearest_generated(
+                lambda latents: self._generate(generator, latents),
+                tensor(self.latents_),
+                tensor(standard @ self.components_.T),
+                self.latent_steps,
+            )
+        finally:
+            for parameter in trainable:
+                parameter.requires_grad_(True)
         return found.numpy() @ self.components_
 
     def _parts(self, X: np.ndarray, generator: nn.Module, discriminator: nn.Module) -> tuple[np.ndarray, np.ndarray]:

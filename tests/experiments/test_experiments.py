@@ -99,6 +99,11 @@ def test_noise_scales_that_cannot_be_are_refused(scales: list[str], tmp_path: Pa
         _cli.main("adhoc_kernel", ["--smoke", "--out", str(tmp_path), "--scales", *scales])
 
 
+def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to measure"):
+        _cli.main("adhoc_vqc", ["--n-problems", "0", "--out", str(tmp_path)])
+
+
 def test_the_tests_of_a_problem_are_balanced_and_apart_from_training() -> None:
     problem = ad_hoc_problem(3, 0.3, n_train=4, n_tests=3, n_test=2)
     assert problem.X.shape == (8, 2) and problem.y.sum() == 0
