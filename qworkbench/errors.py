@@ -25,7 +25,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
         known: All valid names.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    begun = [known for known in names if name and known.startswith(name)]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6) or begun[:3]
     hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
     return ValueError(f"unknown {kind} {name!r}; {hint}")
 

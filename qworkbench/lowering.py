@@ -128,7 +128,9 @@ class LoweredCircuit:
                 result.append(gate.operation.inverse() if inverse else gate.operation, gate.qubits)
             else:
                 angle = parameters[gate.slot]
-                getattr(result, gate.name)(-angle if inverse else angle, *gate.qubits)
+                # RZ is P up to a global phase, whose symbolic form makes Qiskit's basis translation take minutes.
+                name = "rz" if gate.name == "p" else gate.name
+                getattr(result, name)(-angle if inverse else angle, *gate.qubits)
         return result
 
 
