@@ -397,7 +397,10 @@ def test_bad_input_gives_one_clear_line(arguments: str, message: str, run: Run) 
 def test_rows_that_do_not_fit_the_model_are_refused(run: Run, table: Path) -> None:
     ok(run("train", "flowers.csv?target=kind", *QUICK, "--out", "m.qwb"))
     refused(run("predict", "m.qwb", "iris"), "expected the features width, height of the model, got sepal length")
-    refused(run("predict", "m.qwb", changed(table, height=None)), "changed.csv lacks the column 'height', which the model needs")
+    refused(
+        run("predict", "m.qwb", changed(table, height=None)),
+        "changed.csv lacks the column 'height', which the model needs",
+    )
     bad = changed(table, height=[np.nan] + [1.0] * 74)
     refused(run("predict", "m.qwb", bad), "expected finite numbers in the column 'height'")
     refused(run("predict", "m.qwb", changed(table, height="tall")), "'height', got 'tall'")

@@ -41,8 +41,8 @@ DEMO: dict[bool, tuple[dict[str, Any], ...]] = {
 }
 """What the demo compares, in full and (True) with ``--quick``."""
 DEMO_PROTOCOL: dict[bool, dict[str, Any]] = {
-    False: {"folds": 5, "trials": 1, "ladder_samples": 6},
-    True: {"folds": 3, "trials": 1, "ladder_samples": 6},
+    False: {"folds": 5, "trials": 1, "ladder_samples": 10},
+    True: {"folds": 3, "trials": 1, "ladder_samples": 10},
 }
 """Untuned, for the demo has three minutes; defaults against defaults is fair as well."""
 
