@@ -257,3 +257,27 @@ def test_what_has_no_known_derivative_is_refused_by_name(gate, name):
 def test_a_bare_qiskit_circuit_is_refused_with_the_remedy():
     with pytest.raises(TypeError, match="from_qiskit"):
         lower(QuantumCircuit(1))
+
+
+@pytest.mark.parametrize("name", ["id", "delay", "barrier"])
+def test_a_users_gate_is_not_skipped_for_its_name(name):
+    inner = QuantumCircuit(1, name=name)
+    inner.x(0)
+    x = Parameter("x")
+    circuit = QuantumCircuit(1)
+    circuit.append(inner.to_gate(), [0])
+    circuit.barrier()
+    circuit.ry(x, 0)
+    wrapped = ParameterizedCircuit(circuit, (x,))
+    layer = QuantumLayer(wrapped, z_each(1), dtype=torch.float64)
+    found = layer(torch.tensor([[0.4]], dtype=torch.float64)).item()
+    assert found == pytest.approx(-np.cos(0.4), abs=1e-12)
+    assert reference.expectation(wrapped, z_each(1), [[0.4]], [])[0, 0] == pytest.approx(found, abs=1e-12)
+
+
+def test_an_angle_that_qiskit_cannot_express_is_refused_with_a_way_out():
+    x = Parameter("x")
+    circuit = QuantumCircuit(1)
+    circuit.ry(2**x, 0)
+    with pytest.raises(ValueError, match=r"a\*\*x, as \(x \* log\(a\)\)\.exp\(\)"):
+        lower(ParameterizedCircuit(circuit, (x,)))

@@ -57,6 +57,10 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path):
     fit(network(), 2, checkpoint=path)
     with pytest.raises(ValueError, match="other settings"):
         fit(network(), 3, checkpoint=path, learning_rate=0.01)
+    with pytest.raises(ValueError, match="other settings or data"):
+        train(network(), nn.functional.mse_loss, *problem(seed=3), epochs=3, checkpoint=path)
+    with pytest.raises(ValueError, match="other settings"):
+        train(network(), nn.functional.l1_loss, *problem(), epochs=3, checkpoint=path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -238,7 +238,8 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
             ValueError: If the data are not finite or a setting is wrong.
         """
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        self.target_mean_, self.target_scale_ = float(np.mean(values)), float(np.std(values)) or 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.target_mean_, self.target_scale_ = float(np.mean(values)), float(np.std(values)) or 1.0
         if not np.isfinite(self.target_scale_):
             raise ValueError("expected targets whose spread is a finite number; rescale the target")
         targets = tensor((values - self.target_mean_) / self.target_scale_)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,6 +22,7 @@ from sklearn.svm import SVC
 from qworkbench.catalog import ModelEntry
 from qworkbench.comparison import Comparison, compare
 from qworkbench.datasets import Dataset, load_dataset
+from qworkbench.report import write_report
 from qworkbench.runs import RunDirectory, RunDirectoryError, RunRecord, read_records
 
 QUICK: dict[str, Any] = {"folds": 3, "trials": 1, "inner_folds": 2, "ladder": ()}
@@ -316,3 +318,20 @@ def test_an_unwritable_directory_is_refused_before_any_work(tmp_path: Path) -> N
     with pytest.raises(RunDirectoryError, match="cannot write"):
         compare("iris", {"w": Witness()}, out=tmp_path / "file" / "run", **QUICK)
     assert not Witness.seen
+
+
+VARIANT = r"mine \([0-9a-f]{6}\)"
+
+
+def test_the_page_shows_this_comparison_and_no_other_of_the_name(tmp_path: Path) -> None:
+    scores = []
+    for model in (SVC(), SVC(C=1e-6), SVC()):
+        result = compare("iris?n_samples=60", {"mine": model}, out=tmp_path, **QUICK)
+        mean = float(np.mean([row["score"] for row in result.scores()]))
+        scores.append(mean)
+        page = result.report().read_text(encoding="utf-8")
+        assert f"{mean:.3f}" in page and not re.search(VARIANT, page)
+    assert scores[0] == scores[2] != scores[1]
+    assert f"{scores[1]:.3f}" not in page
+    both = write_report([tmp_path], tmp_path / "all.html").read_text(encoding="utf-8")
+    assert len(set(re.findall(VARIANT, both))) == 2

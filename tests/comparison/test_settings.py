@@ -90,10 +90,13 @@ def test_descriptions_tell_settings_apart() -> None:
         (zz_feature_map(2), zz_feature_map(2, n_layers=3)),
         (data_reuploading(2, 2, n_layers=1), data_reuploading(2, 2, n_layers=2)),
         (np.sin, np.cos),
+        (SVC(kernel=lambda a, b: a @ b.T), SVC(kernel=lambda a, b: (a @ b.T) ** 3)),
         (float("nan"), float("inf")),
     ]
     for one, other in pairs:
         assert describe(one) == describe(one) != describe(other)
+    with pytest.raises(TypeError, match="cannot be told from another"):
+        describe(type("Opaque", (), {})())
 
 
 def test_seeds_depend_on_every_part() -> None:

@@ -152,3 +152,13 @@ def test_files_that_only_pretend_to_be_npz(tmp_path: Path) -> None:
         np.save(stream, np.zeros(3))
     with pytest.raises(ValueError, match=r"cannot read t\.npz"):
         load_dataset(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a,a,y\n1,2,u\n3,4,v\n", "each column of t.csv once, got twice: a"), ("a,b,y\n", "expected rows in t.csv")],
+)
+def test_a_doubled_column_and_an_empty_table_are_refused(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_dataset(str(tmp_path / "t.csv"), target="y")

@@ -208,3 +208,25 @@ def test_a_made_up_device_is_the_same_every_time():
     circuit, angles = problem()
     found = [open_engine("generic:4").compile(circuit, OBSERVABLES).run(angles).mean for _ in range(2)]
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("uri", ["generic:3?method=statevector", "aer?noise=fake_manila&method=matrix_product_state"])
+def test_a_noisy_trajectory_is_no_exact_value(uri):
+    with pytest.raises(ValueError, match="needs shots"):
+        open_engine(uri)
+    with open_engine(f"{uri}&shots=10"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("aer?precision=foo", "expected precision among double, single, got 'foo'"),
+        ("aer?max_parallel_threads=two", "expected a whole number of at least 0 for max_parallel_threads, got 'two'"),
+        ("generic:3?optimization_level=9", "expected optimization_level among 0, 1, 2, 3, got '9'"),
+        ("aer?shot=5", "did you mean 'shots'"),
+    ],
+)
+def test_bad_option_values_are_refused(uri, message):
+    with pytest.raises(ValueError, match=message):
+        open_engine(uri)

@@ -14,7 +14,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 from circuits import angle_encoding, hardware_efficient, iqp_encoding, z_first
-from qworkbench import HybridClassifier, QuantumKernelClassifier, VariationalClassifier, VariationalRegressor
+from qworkbench import (
+    HybridClassifier,
+    QuantumKernelClassifier,
+    QuantumLayer,
+    VariationalClassifier,
+    VariationalRegressor,
+)
+from qworkbench.models.base import on_backend
 
 ALL = [VariationalClassifier, HybridClassifier, QuantumKernelClassifier, VariationalRegressor]
 TINY = {"epochs": 2, "n_layers": 1, "random_state": 0}
@@ -174,3 +181,35 @@ def test_bad_data_are_refused(moons):
             model.fit(X, X[:, 0])
         with pytest.raises(ValueError, match="3 features"):
             model.fit(X, y).predict(np.zeros((2, 3)))
+
+
+def test_settings_changed_after_fitting_do_not_mix_with_the_fitted_kernel(moons):
+    X, y = moons
+    model = QuantumKernelClassifier().fit(X, y)
+    before = model.decision_function(X)
+    after = model.set_params(bandwidth=5.0, n_layers=3).decision_function(X)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_layer_with_two_names_moves_as_one(moons):
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = QuantumLayer(angle_encoding(2), z_first(2))
+            self.second = self.first
+
+    moved = on_backend(Twice(), "aer?shots=10&seed=1")
+    assert moved.first is moved.second
+    assert str(moved.first.backend) == "aer?shots=10&seed=1"
+
+
+def test_batch_normalisation_never_meets_a_batch_of_one():
+    X, y = make_moons(33, noise=0.1, random_state=0)
+    normed = HybridClassifier(lambda n, k: nn.Sequential(nn.Linear(n, k), nn.BatchNorm1d(k)), **TINY)
+    assert len(normed.fit(X, y).loss_curve_) == 2
+
+
+def test_a_target_beyond_floating_point_is_refused(moons):
+    X = moons[0]
+    with pytest.raises(ValueError, match="rescale the target"):
+        VariationalRegressor(**TINY).fit(X, X[:, 0] * 1e200)

@@ -209,3 +209,7 @@ def test_wrong_data_are_refused(events):
     model = QGANDetector(**TINY).fit(events[0][:20])
     with pytest.raises(ValueError, match="expecting 4 features"):
         model.predict(events[1][:, :3])
+
+
+def test_a_fitted_generator_stays_trainable(detector):
+    assert all(parameter.requires_grad for parameter in detector.generator_.parameters())
