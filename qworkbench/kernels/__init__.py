@@ -43,6 +43,11 @@ class QuantumKernel:
         self._overlap = self._engine.compile_overlap(self._lowered)
 
     @property
+    def weights(self) -> np.ndarray:
+        """Values of the circuit's weights, shape ``(n_weights,)``."""
+        return self._weights.numpy()
+
+    @property
     def usage(self) -> dict[str, int]:
         """What the engine has run for this kernel."""
         return self._engine.usage.as_dict()
