@@ -22,10 +22,19 @@ from qworkbench.engines.devices import (
     simulator_target,
     used_qubits,
 )
+from qworkbench.engines.mps import sites_of
 from qworkbench.engines.runners import CircuitEngine, Read, Run
 from qworkbench.errors import unknown_name
 
-OPTIONS = ("max_parallel_threads", "method", "noise", "optimization_level", "precision")
+OPTIONS = (
+    "matrix_product_state_max_bond_dimension",
+    "matrix_product_state_truncation_threshold",
+    "max_parallel_threads",
+    "method",
+    "noise",
+    "optimization_level",
+    "precision",
+)
 TRANSPILER_SEED = 20119
 DENSE_METHODS = {"automatic": False, "statevector": False, "density_matrix": True}
 """Methods whose memory grows as ``2**n`` (False) or ``4**n`` (True)."""
@@ -56,6 +65,20 @@ def _whole(backend: Backend, key: str, default: int) -> int:
     if not value.isdigit():
         raise ValueError(f"expected a whole number of at least 0 for {key}, got {value!r}")
     return int(value)
+
+
+def _truncation(backend: Backend) -> dict[str, Any]:
+    """Bounds on a matrix product state; by default Aer cuts nothing but rounding (1e-16)."""
+    found: dict[str, Any] = {}
+    if backend.option("matrix_product_state_max_bond_dimension") is not None:
+        found["matrix_product_state_max_bond_dimension"] = _whole(backend, "matrix_product_state_max_bond_dimension", 0)
+    threshold = backend.option("matrix_product_state_truncation_threshold")
+    if threshold is not None:
+        try:
+            found["matrix_product_state_truncation_threshold"] = float(threshold)
+        except ValueError:
+            raise ValueError(f"expected a number for the truncation threshold, got {threshold!r}") from None
+    return found
 
 
 def _device(backend: Backend) -> BackendV2 | None:
@@ -99,9 +122,12 @@ class AerRunner:
             "precision": _among(backend, "precision", ("double", "single")),
             "max_parallel_threads": _whole(backend, "max_parallel_threads", 0),
         }
+        self._settings |= _truncation(backend)
         reads = {"expectation", "probabilities", "zeros"}
         if self._device is None and self._method in ("automatic", "statevector"):
             reads.add("statevector")
+        if self._device is None and self._method == "matrix_product_state":
+            reads.add("matrix_product_state")
         if self._device is not None and self._method != "density_matrix":
             # Such a method runs one random trajectory, which is no expectation value.
             reads.clear()
@@ -176,6 +202,8 @@ def _save(circuit: QuantumCircuit, place: Sequence[int], read: Read) -> None:
         circuit.save_probabilities(place, label="probabilities")
     elif read.kind == "statevector":
         circuit.save_statevector(label="statevector")
+    elif read.kind == "matrix_product_state":
+        circuit.save_matrix_product_state(label="matrix_product_state")
 
 
 class _AerRun:
@@ -219,4 +247,6 @@ def _reading(data: dict[str, Any], read: Read) -> Any:
     if read.kind == "zeros":
         probability = float(data["zeros"][0])
         return {0: probability, 1: 1 - probability}
+    if read.kind == "matrix_product_state":
+        return sites_of(data[read.kind])
     return np.asarray(data[read.kind])

@@ -23,6 +23,7 @@ from qworkbench.engines.base import (
 )
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.measurement import MeasurementPlan, basis_change
+from qworkbench.engines.mps import MPSOverlap
 from qworkbench.lowering import Angles, LoweredCircuit, free_parameters
 
 MAX_PROBABILITY_QUBITS = 16
@@ -34,7 +35,8 @@ class Read:
     """What is read at the end of a circuit.
 
     ``counts`` measures all qubits after ``change``; ``expectation`` gives exact values of ``observables``;
-    ``probabilities``, ``statevector`` and ``zeros`` (the probabilities of all zeros and of the rest) are exact.
+    ``probabilities``, ``statevector``, ``matrix_product_state`` (one tensor a qubit) and ``zeros`` (the probabilities
+    of all zeros and of the rest) are exact.
     """
 
     kind: str
@@ -98,11 +100,14 @@ class CircuitEngine(NothingToClose):
         return CircuitSampler(run, circuit.n_qubits, self._shots)
 
     def compile_overlap(self, circuit: LoweredCircuit) -> Overlap:
-        """See ``Engine``: state vectors where the runner has them, else one compute-uncompute circuit a pair."""
+        """See ``Engine``: states where the runner has them, else one compute-uncompute circuit a pair."""
         n_slots = len(circuit.slot_gates)
         if self._shots is None and "statevector" in self._runner.exact_reads:
             slots = free_parameters(n_slots)
             return StateOverlap(circuit.n_qubits, self._submit(circuit.to_qiskit(slots), slots, [Read("statevector")]))
+        if self._shots is None and "matrix_product_state" in self._runner.exact_reads:
+            slots = free_parameters(n_slots)
+            return MPSOverlap(self._submit(circuit.to_qiskit(slots), slots, [Read("matrix_product_state")]))
         slots = free_parameters(2 * n_slots)
         both = circuit.to_qiskit(slots[:n_slots]).compose(circuit.to_qiskit(slots[n_slots:], inverse=True))
         assert both is not None

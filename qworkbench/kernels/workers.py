@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -108,7 +109,7 @@ def _local_cluster(n_workers: int) -> Iterator[Workers]:
             n_workers=n_workers,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             security=distributed.Security.temporary(),
             protocol="tls",
         )
@@ -145,12 +146,13 @@ class DaskWorkers:
 
     def map_unordered(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
         """See ``Workers``."""
-        distributed = _distributed()
+        distributed, cloudpickle = _distributed(), require("cloudpickle", "dask", "computing on Dask")
         waiting, running = iter(tasks), {}
         finished = distributed.as_completed()
 
         def submit(task: Any, failed: int) -> None:
-            future = self._client.submit(_alone, work, task, pure=False)
+            # As bytes: a class that a worker lacks is then an error of the task; Dask itself would wait for ever.
+            future = self._client.submit(_alone, cloudpickle.dumps((work, task)), pure=False)
             running[future] = (task, failed)
             finished.add(future)
 
@@ -163,7 +165,7 @@ class DaskWorkers:
             except distributed.KilledWorker as error:
                 if failed == ROUNDS:
                     raise RuntimeError(
-                        f"a task went down with its worker {4 * ROUNDS} times; if memory is short, "
+                        f"a task went down with its worker {4 * (ROUNDS + 1)} times; if memory is short, "
                         f"take smaller tiles ({error})"
                     ) from None
                 submit(task, failed + 1)
@@ -186,7 +188,8 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _alone(work: Callable[[T], R], task: T) -> R:
-    """Run on one thread: the number of threads would show in the last bits."""
+def _alone(pickled: bytes) -> Any:
+    """Do pickled work on its pickled task, on one thread: the number of threads would show in the last bits."""
     _one_thread()
+    work, task = pickle.loads(pickled)
     return work(task)

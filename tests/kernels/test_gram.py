@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qiskit.circuit import Parameter
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from circuits import ParameterizedCircuit, from_qasm, hardware_efficient, iqp_encoding, zz_feature_map
@@ -367,9 +367,9 @@ def test_the_command_reads_a_table_and_a_circuit_of_ones_own(run: Run) -> None:
         "ry(v) q[0];\ncx q[0], q[1];\nrz(b) q[1];\nrx(b) q[0];"
     )
     Path("rows.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in X[:, :2]))
-    code, _, err = run("rows.csv", "--circuit", "mine.qasm", "--bandwidth", "1", "-p", "minmax", "--out", "g")
+    code, _, err = run("rows.csv", "--circuit", "mine.qasm", "--bandwidth", "1", "--out", "g")
     assert code == 0, err
-    rows = MinMaxScaler().fit_transform(X[:, :2])
+    rows = StandardScaler().fit_transform(X[:, :2])
     kernel = QuantumKernel(from_qasm(Path("mine.qasm"), inputs=["v", "b"]))
     np.testing.assert_allclose(np.load("g/gram.npy"), kernel(rows), atol=1e-10)
     assert not Path("g/y.npy").exists()
