@@ -147,7 +147,9 @@ class QuantumLayer(nn.Module):
         compute = torch.float32 if inputs.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
         inputs, weights = inputs.to(compute), self.weights.to(compute)
         angles = self._lowered.angles(inputs, weights)
-        if not (torch.isfinite(angles.shared).all() and torch.isfinite(angles.per_sample).all()):
+        # One sum finds what is not finite; that it may overflow by itself is looked into before anything is said.
+        total = float(angles.shared.detach().sum() + angles.per_sample.detach().sum())
+        if not (math.isfinite(total) or all(torch.isfinite(part).all() for part in angles)):
             named = (("inputs", inputs), ("weights", weights))
             wrong = next((name for name, values in named if not torch.isfinite(values).all()), "angles")
             raise ValueError(f"expected finite {wrong}, got NaN or infinity; check the data and the learning rate")

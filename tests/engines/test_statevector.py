@@ -117,6 +117,7 @@ def peak_of_a_gradient(backend, n_layers, through_the_graph=False):
         # Whatever is made once, such as compiled kernels and torch's lazy imports, is no part of a gradient.
         program.run(angles)
         program.vjp(angles, cotangent)
+    program = compiled(lowered, backend=backend, observables=z_each(N_QUBITS))
     tracemalloc.start()
     try:
         with PeakMemory() as memory:
