@@ -38,16 +38,23 @@ def fake_device(name: str) -> BackendV2:
     return device
 
 
-def generic_device(n_qubits: int) -> BackendV2:
+def generic_device(n_qubits: str) -> BackendV2:
     """A made-up device of any width with plausible errors and all-to-all coupling, for tests of one's own.
 
     The device is the same each time; the seed of a URI is that of shots.
+
+    Raises:
+        ValueError: If ``n_qubits`` is no number of qubits.
     """
-    return GenericBackendV2(n_qubits, noise_info=True, seed=0)
+    if not n_qubits.isdigit() or int(n_qubits) < 1:
+        raise ValueError(f"expected generic:N with a number of qubits, got {n_qubits!r}")
+    return GenericBackendV2(int(n_qubits), noise_info=True, seed=0)
 
 
-def simulator_target(simulator: BackendV2, n_qubits: int) -> Target:
+def simulator_target(simulator: BackendV2, n_qubits: int, max_width: int | None = None) -> Target:
     """The gates that an ``AerSimulator`` takes, but for those whose angles it does not bind.
+
+    With ``max_width``, only named gates on at most that many qubits.
 
     Aer runs a controlled rotation with a bound parameter at angle 0, without a word (qiskit-aer issues 2323, 2403).
     Its own target ends at the width of a state vector, whatever the method.
@@ -55,6 +62,8 @@ def simulator_target(simulator: BackendV2, n_qubits: int) -> Target:
     known = {**get_standard_gate_name_mapping(), "unitary": UnitaryGate(np.eye(2))}
     names = {"measure", *simulator.operation_names} & set(known) - {"cp", "crx", "cry", "crz", "cu", "cu1", "cu3"}
     result = Target(num_qubits=n_qubits)
+    if max_width is not None:
+        names = {name for name in names - {"unitary"} if known[name].num_qubits <= max_width}
     for name in sorted(names):
         result.add_instruction(known[name], None, name=name)
     return result
@@ -81,6 +90,23 @@ class _Cut(BackendV2):
 
     def run(self, run_input: Any, **options: Any) -> Any:
         raise TypeError("this backend only carries a target")
+
+
+def depolarizing_noise(target: Target, probability: float) -> Any:
+    """Aer's noise model in which every gate of ``target`` depolarises its one or two qubits.
+
+    Args:
+        target: The gates.
+        probability: Of replacing the state of a gate's qubits by the completely mixed one; no readout error.
+    """
+    from qiskit_aer.noise import NoiseModel, depolarizing_error
+
+    model = NoiseModel()
+    for name in target.operation_names:
+        if name != "measure":
+            width = target.operation_from_name(name).num_qubits
+            model.add_all_qubit_quantum_error(depolarizing_error(probability, width), name)
+    return model
 
 
 def used_qubits(circuits: Sequence[QuantumCircuit]) -> list[int]:
