@@ -79,6 +79,20 @@ def measure(task: str, y: NDArray, answer: Outputs) -> dict[str, float | None]:
     return {name: float(v) if v is not None and math.isfinite(v) else None for name, v in found.items()}
 
 
+def loss(task: str, y: NDArray, answer: Outputs) -> float | None:
+    """Mean loss of the answer: less is better; None where a target says nothing about it, as for anomalies.
+
+    Cross entropy of probabilities, the hinge loss of decision values, the squared error of regression.
+    """
+    if task == "regression":
+        return float(sk.mean_squared_error(y, answer.values))
+    if task != "classification" or answer.classes is None:
+        return None
+    if answer.probabilities:
+        return float(sk.log_loss(y, answer.values, labels=answer.classes))
+    return float(sk.hinge_loss(y, answer.values, labels=answer.classes))
+
+
 def _classification(y: NDArray, answer: Outputs) -> dict[str, float | None]:
     return {
         "accuracy": sk.accuracy_score(y, answer.labels),
