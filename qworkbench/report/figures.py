@@ -135,7 +135,9 @@ def ladder_figure(result: DatasetResult) -> Figure:
         rungs = [r for r in result.rungs if r.model == model]
         xs = [steps.index((r.rung, r.backend)) + shift for r in rungs]
         _ladder_line(axes, xs, rungs, i, is_share(result))
-    axes.set_xticks(range(len(steps)), [_literal(f"{rung}\n{backend}") for rung, backend in steps])
+    # An option a line, or the names of neighbouring backends would run into each other.
+    names = [_literal(f"{rung}\n" + backend.replace("?", "\n").replace("&", "\n")) for rung, backend in steps]
+    axes.set_xticks(range(len(steps)), names, fontsize=8)
     axes.set_xlim(-0.4, len(steps) - 0.6 + 0.9)
     if best:
         name = _literal(f"best classical:\n{best.name} {number(best.mean)}")
