@@ -20,7 +20,8 @@ OPTIONS = ("mitigation", "noise_scale", "zne_fit", "zne_scales")
 """Options of a backend URI that are read here."""
 METHODS = ("readout", "zne")
 RESOLVED = 3.0
-"""Standard errors that a value must stand away from 0 for its logarithm to be taken."""
+"""Standard errors that a value must stand away from 0 to show how it decays."""
+GAUSS_NEWTON_STEPS = 20
 WORST_READOUT = 0.9
 """``P(1|0) + P(0|1)`` from which on a qubit's readout holds too little information to be inverted."""
 
@@ -127,7 +128,7 @@ def fold(circuit: QuantumCircuit, scale: float) -> QuantumCircuit:
     return result
 
 
-def _polynomial(scales: Sequence[float], order: int) -> np.ndarray:
+def polynomial_weights(scales: Sequence[float], order: int) -> np.ndarray:
     """Weights ``(S,)`` that turn values at the scales into the least-squares polynomial's value at 0."""
     return np.linalg.pinv(np.vander(scales, order + 1, increasing=True))[0]
 
@@ -140,23 +141,40 @@ Fit = Callable[[np.ndarray, np.ndarray, Sequence[float]], tuple[np.ndarray, np.n
 
 
 def _linear(values: np.ndarray, errors: np.ndarray, scales: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    return _weighted(values, errors, _polynomial(scales, 1))
+    return _weighted(values, errors, polynomial_weights(scales, 1))
 
 
 def _richardson(values: np.ndarray, errors: np.ndarray, scales: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    return _weighted(values, errors, _polynomial(scales, len(scales) - 1))
+    return _weighted(values, errors, polynomial_weights(scales, len(scales) - 1))
 
 
 def _exponential(values: np.ndarray, errors: np.ndarray, scales: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """``a exp(-b scale)``: a line through the logarithms; the plain line where the logarithm is not resolved."""
+    """``a exp(-b scale)`` by weighted least squares; a line where the two lowest levels do not fix the decay."""
     mean, error = _linear(values, errors, scales)
-    sign = np.sign(values[0])
-    resolved = ((np.sign(values) == sign) & (np.abs(values) > np.maximum(RESOLVED * errors, 1e-12))).all(axis=0)
-    safe = np.where(resolved, np.abs(values), 1.0)
-    weights = _polynomial(scales, 1)
-    found = sign * np.exp(np.tensordot(weights, np.log(safe), 1))
-    spread = np.abs(found) * np.sqrt(np.tensordot(weights**2, (errors / safe) ** 2, 1))
-    return np.where(resolved, found, mean), np.where(resolved, spread, error)
+    first, second = np.argsort(scales)[:2]
+    low = values[[first, second]]
+    resolved = (np.sign(low[0]) == np.sign(low[1])) & (
+        np.abs(low) > np.maximum(RESOLVED * errors[[first, second]], 1e-12)
+    ).all(axis=0)
+    start = np.where(resolved, low, 1.0)
+    rate = np.log(start[0] / start[1]) / (scales[second] - scales[first])
+    size = start[0] * np.exp(rate * scales[first])
+    s = np.reshape(scales, (-1, *[1] * mean.ndim))
+    # A sample whose shots all agree has no error of its own, but is not exact.
+    sigma = np.maximum(errors, errors.max(axis=0) / 10)
+    weight = np.where(sigma > 0, 1 / np.where(sigma > 0, sigma, 1.0) ** 2, 1.0)
+    stride = 0.5 / max(scales)
+    for _ in range(GAUSS_NEWTON_STEPS):
+        decay = np.exp(-rate * s)
+        slopes = np.stack([decay, -size * s * decay], axis=-1)[..., None]
+        curvature = (weight[..., None, None] * slopes * np.swapaxes(slopes, -1, -2)).sum(axis=0)
+        pull = (weight * (values - size * decay))[..., None, None] * slopes
+        covariance = np.linalg.pinv(curvature)
+        change = (covariance @ pull.sum(axis=0))[..., 0]
+        size, rate = size + change[..., 0], rate + change[..., 1].clip(-stride, stride)
+    spread = np.sqrt(covariance[..., 0, 0]) * (errors.max(axis=0) > 0)
+    fits = resolved & np.isfinite(size) & (spread < np.abs(size))
+    return np.where(fits, size, mean), np.where(fits, spread, error)
 
 
 FITS: dict[str, Fit] = {"linear": _linear, "richardson": _richardson, "exponential": _exponential}

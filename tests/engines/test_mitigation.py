@@ -6,6 +6,7 @@ import torch
 from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import Operator, SparsePauliOp
+from scipy.optimize import curve_fit
 
 from circuits import ParameterizedCircuit, hardware_efficient, z_each, zz_feature_map
 from qworkbench import QuantumKernel
@@ -88,7 +89,28 @@ def test_extrapolations_of_a_decay_and_their_errors():
     assert np.allclose(found.std(axis=0), spread, rtol=0.05)
 
 
-def test_a_logarithm_is_taken_of_resolved_values_only():
+def test_a_decay_is_fitted_as_scipy_fits_it():
+    scales, rng = (1.0, 2.0, 3.0, 5.0, 8.0), np.random.default_rng(2)
+    errors = rng.uniform(0.01, 0.03, (5, 6))
+    ideal, rate = rng.uniform(-1, 1, 6), rng.uniform(0.1, 0.4, 6)
+    ideal += 0.5 * np.sign(ideal)
+    measured = ideal * np.exp(-np.outer(scales, rate)) + errors * rng.standard_normal((5, 6))
+    found, spread = extrapolate(measured, errors, scales, "exponential")
+    for k in range(6):
+        best, covariance = curve_fit(
+            lambda s, a, b: a * np.exp(-b * s),
+            scales,
+            measured[:, k],
+            (ideal[k], 0.2),
+            errors[:, k],
+            absolute_sigma=True,
+        )
+        assert found[k] == pytest.approx(best[0], rel=1e-4)
+        assert spread[k] == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-3)
+    assert np.abs((found - ideal) / spread).max() < 4
+
+
+def test_a_decay_is_read_from_resolved_values_only():
     drowned = np.array([[0.02, 0.9], [-0.01, 0.8]])
     errors = np.full_like(drowned, 0.02)
     found, _ = extrapolate(drowned, errors, (1, 3), "exponential")
