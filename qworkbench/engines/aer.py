@@ -19,12 +19,14 @@ from qworkbench.engines.devices import (
     cut_noise,
     depolarizing_noise,
     fake_device,
+    finished,
     generic_device,
+    placed,
     simulator_target,
     used_qubits,
 )
 from qworkbench.engines.mitigation import OPTIONS as MITIGATION_OPTIONS
-from qworkbench.engines.mitigation import Mitigation, fold
+from qworkbench.engines.mitigation import Mitigation
 from qworkbench.engines.runners import CircuitEngine, Read, Run
 from qworkbench.errors import unknown_name
 
@@ -134,8 +136,8 @@ class AerRunner:
             circuits, place, noise = self._native(circuit, reads)
         else:
             circuits, place, noise = self._on_device(circuit, reads, self._device)
-        for read, finished in zip(reads, circuits, strict=True):
-            _save(finished, place, read)
+        for read, ready in zip(reads, circuits, strict=True):
+            _save(ready, place, read)
         return _AerRun(AerSimulator(noise_model=noise, **self._settings), circuits, slots, reads)
 
     def _native(self, circuit: QuantumCircuit, reads: Sequence[Read]) -> tuple[list[QuantumCircuit], list[int], Any]:
@@ -147,14 +149,14 @@ class AerRunner:
         if self._depolarizing is not None:
             noise = depolarizing_noise(_native_target(self._method, circuit.num_qubits, width), self._depolarizing)
         place = list(range(circuit.num_qubits))
-        return [_finished(base, place, read, None) for read in reads], place, noise
+        return [finished(base, place, read, None) for read in reads], place, noise
 
     def _on_device(
         self, circuit: QuantumCircuit, reads: Sequence[Read], device: BackendV2
     ) -> tuple[list[QuantumCircuit], list[int], Any]:
         """The same in the device's gates, on the qubits in use alone."""
-        base, place = self._placed(circuit, device)
-        circuits = [_finished(base, place, read, self._basis) for read in reads]
+        base, place = placed(circuit, device, self._place)
+        circuits = [finished(base, place, read, self._basis) for read in reads]
         qubits = tuple(sorted({*used_qubits(circuits), *place}))
         self._check_memory(len(qubits))
         if qubits not in self._noise:
@@ -164,15 +166,6 @@ class AerRunner:
     def _check_memory(self, n_qubits: int) -> None:
         if self._method in DENSE_METHODS:
             check_memory(n_qubits, 1, 16, density_matrix=DENSE_METHODS[self._method])
-
-    def _placed(self, circuit: QuantumCircuit, device: BackendV2) -> tuple[QuantumCircuit, list[int]]:
-        """The circuit in the device's gates, and the physical qubit where each of its qubits ends."""
-        if circuit.num_qubits > device.num_qubits:
-            raise ValueError(f"expected at most {device.num_qubits} qubits on {device.name}, got {circuit.num_qubits}")
-        done = self._place.run(circuit)
-        if done.layout is None:
-            return done, list(range(circuit.num_qubits))
-        return done, list(done.layout.final_index_layout())
 
 
 def _check_options(backend: Backend) -> None:
@@ -197,22 +190,6 @@ def _native_target(method: str, n_qubits: int, max_width: int | None) -> Target:
 def _native_manager(method: str, n_qubits: int, max_width: int | None) -> PassManager:
     """To gates that Aer runs as they are; nothing is optimised away."""
     return generate_preset_pass_manager(0, target=_native_target(method, n_qubits, max_width))
-
-
-def _finished(base: QuantumCircuit, place: Sequence[int], read: Read, basis: PassManager | None) -> QuantumCircuit:
-    """The circuit with its noise scaled, its basis change and measurement; the layout stays as it is."""
-    unitary = base.copy_empty_like() if read.kind == "readout" else fold(base, read.scale)
-    if not read.sampled or read.change is None:
-        return unitary.copy()
-    ending = QuantumCircuit(base.num_qubits, len(place))
-    ending.compose(read.change, place, inplace=True)
-    if basis is not None:
-        ending = basis.run(ending)
-    ending.measure(place, range(len(place)))
-    result = QuantumCircuit(base.num_qubits, len(place))
-    result.compose(unitary, range(base.num_qubits), inplace=True)
-    result.compose(ending, range(base.num_qubits), range(len(place)), inplace=True)
-    return result
 
 
 def _save(circuit: QuantumCircuit, place: Sequence[int], read: Read) -> None:

@@ -11,8 +11,10 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 from qiskit.providers import BackendV2, Options
 from qiskit.providers.fake_provider import GenericBackendV2
-from qiskit.transpiler import Target
+from qiskit.transpiler import PassManager, Target
 
+from qworkbench.engines.mitigation import fold
+from qworkbench.engines.runners import Read
 from qworkbench.errors import require, unknown_name
 
 
@@ -107,6 +109,43 @@ def depolarizing_noise(target: Target, probability: float) -> Any:
             width = target.operation_from_name(name).num_qubits
             model.add_all_qubit_quantum_error(depolarizing_error(probability, width), name)
     return model
+
+
+def placed(circuit: QuantumCircuit, device: BackendV2, manager: PassManager) -> tuple[QuantumCircuit, list[int]]:
+    """The circuit in the device's gates, and the physical qubit where each of its qubits ends.
+
+    Raises:
+        ValueError: If the device has fewer qubits.
+    """
+    if device.num_qubits is not None and circuit.num_qubits > device.num_qubits:
+        raise ValueError(f"expected at most {device.num_qubits} qubits on {device.name}, got {circuit.num_qubits}")
+    done = manager.run(circuit)
+    if done.layout is None:
+        return done, list(range(circuit.num_qubits))
+    return done, list(done.layout.final_index_layout())
+
+
+def finished(base: QuantumCircuit, place: Sequence[int], read: Read, basis: PassManager | None) -> QuantumCircuit:
+    """A placed circuit with its noise scaled, its basis change and its measurement; the layout stays as it is.
+
+    Args:
+        base: In the device's own gates.
+        place: Where its qubits are.
+        read: What is read at the end.
+        basis: To the device's own gates, without any optimisation; None if every gate is one.
+    """
+    unitary = base.copy_empty_like() if read.kind == "readout" else fold(base, read.scale)
+    if not read.sampled or read.change is None:
+        return unitary.copy()
+    ending = QuantumCircuit(base.num_qubits, len(place))
+    ending.compose(read.change, place, inplace=True)
+    if basis is not None:
+        ending = basis.run(ending)
+    ending.measure(place, range(len(place)))
+    result = QuantumCircuit(base.num_qubits, len(place))
+    result.compose(unitary, range(base.num_qubits), inplace=True)
+    result.compose(ending, range(base.num_qubits), range(len(place)), inplace=True)
+    return result
 
 
 def used_qubits(circuits: Sequence[QuantumCircuit]) -> list[int]:

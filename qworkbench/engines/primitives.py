@@ -24,7 +24,7 @@ from qworkbench.engines.base import (
     check_gradient,
     check_observables,
 )
-from qworkbench.engines.devices import simulator_target
+from qworkbench.engines.devices import finished, placed, simulator_target
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.mitigation import Mitigation, fold
 from qworkbench.engines.runners import CircuitEngine, Read, Run
@@ -45,10 +45,7 @@ def from_qiskit_backend(
         backend: Any ``BackendV2``; circuits are transpiled to its target once.
         shots: Shots a circuit.
         seed: Passed on to simulators that take ``seed_simulator``.
-        mitigation: Zero-noise extrapolation, for instance ``Mitigation(scales=(1, 3))``.
-
-    Raises:
-        ValueError: If the mitigation needs what a backend without a fixed layout has not.
+        mitigation: For instance ``Mitigation(readout=True, scales=(1, 3))``.
     """
     name = backend.name or type(backend).__name__
     return CircuitEngine(BackendRunner(backend), shots, seed, name, mitigation)
@@ -128,18 +125,22 @@ class BackendRunner:
     """
 
     exact_reads: frozenset[str] = frozenset()
-    mitigates = frozenset({"fold"})
+    mitigates = frozenset({"fold", "readout"})
 
     def __init__(self, backend: BackendV2) -> None:
         self.usage = Usage()
         self._backend = backend
         self._seeded = hasattr(backend.options, "seed_simulator")
-        self._manager = generate_preset_pass_manager(1, backend=backend, seed_transpiler=TRANSPILER_SEED)
+        self._place, self._basis = (
+            generate_preset_pass_manager(level, backend=backend, seed_transpiler=TRANSPILER_SEED) for level in (1, 0)
+        )
 
     def prepare(self, circuit: QuantumCircuit, slots: Sequence[Parameter], reads: Sequence[Read]) -> Run:
         """See ``Runner``."""
         self.usage.add(transpilations=1)
-        circuits = [fold(self._manager.run(_measured(circuit, read)), read.scale) for read in reads]
+        # Placed once, so that all bases and the calibration of the readout are measured on the same qubits.
+        base, place = placed(circuit, self._backend, self._place)
+        circuits = [finished(base, place, read, self._basis) for read in reads]
 
         def run(values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
             bound = [_bind(c, slots, row) for c in circuits for row in values]
