@@ -213,10 +213,13 @@ def verdicts(measured: Sequence[RunRecord]) -> list[str]:
         left = error[method].mean() / error[METHODS[0]].mean()
         text = f"{name}: the network leaves {left:.2f} of the unmitigated error (expected < {SUCCESS})"
         lines.append(verdict(text, left < SUCCESS))
-        wins = (error[method] < error["exponential"]).sum()
-        means = f"{error[method].mean():.4f} against {error['exponential'].mean():.4f}"
-        text = f"{name}: its error is below the exponential fit's, {means}, lower in {wins} of {len(error[method])}"
-        lines.append(verdict(text, error[method].mean() < error["exponential"].mean()))
+        gain = error["exponential"] - error[method]
+        half_width = 2 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        text = (
+            f"{name}: its error is below the exponential fit's, {error[method].mean():.4f} against "
+            f"{error['exponential'].mean():.4f}, lower by {gain.mean():.4f} ± {half_width:.4f}"
+        )
+        lines.append(verdict(text, gain.mean() > half_width))
     return lines
 
 

@@ -307,7 +307,7 @@ class _Store:
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": state, "param_groups": groups})
         run.history = History(**json.loads(metadata["history"]))
-        run.shots = ShotState(**json.loads(metadata["shots"]))
+        run.shots = ShotState(**json.loads(metadata.get("shots", "{}")))
 
 
 def _metadata(body: bytes) -> dict[str, str]:

@@ -31,7 +31,7 @@ DEMO: dict[bool, tuple[dict[str, Any], ...]] = {
             "preprocessing": ("standardize", "pca:4", "standardize"),
             "ladder": ("exact", "shots"),
         },
-        {"datasets": "moons?n_samples=100&noise=0.25", "models": CLASSIFIERS},
+        {"datasets": "moons?n_samples=100&noise=0.25", "models": CLASSIFIERS, "ladder": ("exact", "shots", "noise")},
         {"datasets": f"{PHYSICS}&task=anomaly&n_samples=240", "models": DETECTORS, "ladder": ("exact", "shots")},
     ),
     True: (

@@ -90,7 +90,15 @@ def loss(task: str, y: NDArray, answer: Outputs) -> float | None:
         return None
     if answer.probabilities:
         return float(sk.log_loss(y, answer.values, labels=answer.classes))
-    return float(sk.hinge_loss(y, answer.values, labels=answer.classes))
+    return float(np.maximum(0, 1 - _margins(y, answer.values, answer.classes)).mean())
+
+
+def _margins(y: NDArray, values: NDArray[np.float64], classes: NDArray) -> NDArray[np.float64]:
+    """By how much each row's true class leads, shape ``(N,)`` (Crammer & Singer 2001 for more than two classes)."""
+    if values.ndim == 1:
+        return np.where(y == classes[1], values, -values)
+    true = y[:, None] == classes
+    return values[true] - np.where(true, -np.inf, values).max(axis=1)
 
 
 def _classification(y: NDArray, answer: Outputs) -> dict[str, float | None]:

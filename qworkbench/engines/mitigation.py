@@ -209,32 +209,62 @@ def extrapolate(
     return (values[0], errors[0]) if len(scales) == 1 else FITS[fit](values, errors, scales)
 
 
-def eigenvalues(zeros: Mapping[int, int], ones: Mapping[int, int], n_qubits: int) -> np.ndarray:
-    """What a measured 0 and 1 of each qubit count for in ``<Z>``, so that readout errors cancel in the mean.
+@dataclass(frozen=True)
+class Readout:
+    """A calibrated readout, qubit by qubit: what a measured 0 and 1 count for in ``<Z>``, so that errors cancel."""
 
-    With ``e0 = P(1|0)`` and ``e1 = P(0|1)`` of a qubit: ``(1 - e1 + e0) / d`` and ``-(1 - e0 + e1) / d`` with
-    ``d = 1 - e0 - e1``. Errors of several qubits at once are not seen.
+    eigenvalues: np.ndarray
+    """Shape ``(n_qubits, 2)``; ``[[1, -1], ...]`` for a perfect readout."""
+    steps: np.ndarray
+    """How far a standard error of ``P(1|0)`` and one of ``P(0|1)`` moves each pair, shape ``(2, n_qubits, 2)``."""
 
-    Args:
-        zeros: Counts of outcomes with all qubits prepared in 0.
-        ones: Counts with all prepared in 1.
-        n_qubits: Number of qubits measured.
+    @classmethod
+    def calibrated(cls, zeros: Mapping[int, int], ones: Mapping[int, int], n_qubits: int) -> Readout:
+        """From counts with all qubits prepared in 0, and in 1. Errors of several qubits at once are not seen.
 
-    Returns:
-        Shape ``(n_qubits, 2)``; ``[[1, -1], ...]`` for a perfect readout.
+        With ``e0 = P(1|0)``, ``e1 = P(0|1)`` and ``d = 1 - e0 - e1`` the eigenvalues are ``(1 + e0 - e1) / d`` and
+        ``(-1 + e0 - e1) / d``.
 
-    Raises:
-        ValueError: If a qubit's readout is close to a coin toss.
-    """
-    first, second = _ones(zeros, n_qubits), 1 - _ones(ones, n_qubits)
-    determinant = 1 - first - second
-    if determinant.min() < 1 - WORST_READOUT:
-        qubit = int(determinant.argmin())
-        raise ValueError(
-            f"expected readout errors to correct, got P(1|0) + P(0|1) = {1 - determinant[qubit]:.2f} on measured "
-            f"qubit {qubit}: its readout is close to a coin toss"
-        )
-    return np.stack([1 - second + first, -(1 - first + second)], axis=1) / determinant[:, None]
+        Raises:
+            ValueError: If a qubit's readout is close to a coin toss.
+        """
+        first, second = _ones(zeros, n_qubits), 1 - _ones(ones, n_qubits)
+        determinant = 1 - first - second
+        if determinant.min() < 1 - WORST_READOUT:
+            qubit = int(determinant.argmin())
+            raise ValueError(
+                f"expected readout errors to correct, got P(1|0) + P(0|1) = {1 - determinant[qubit]:.2f} on measured "
+                f"qubit {qubit}: its readout is close to a coin toss"
+            )
+        signs = np.array([1.0, -1.0])
+        values = (signs + (first - second)[:, None]) / determinant[:, None]
+        errors = [_deviation(share, sum(counts.values())) for share, counts in ((first, zeros), (second, ones))]
+        slopes = [(values + sign) / determinant[:, None] for sign in signs]
+        steps = np.stack([slope * error[:, None] for slope, error in zip(slopes, errors, strict=True)])
+        return cls(values, steps)
+
+    def corrected(
+        self, estimate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An estimate with its standard errors, those of the calibration included.
+
+        Args:
+            estimate: Eigenvalues -> means and their errors for exactly these eigenvalues.
+        """
+        mean, error = estimate(self.eigenvalues)
+        variance = error**2
+        for step in self.steps:
+            for qubit in range(len(self.eigenvalues)):
+                moved = self.eigenvalues.copy()
+                moved[qubit] += step[qubit]
+                variance = variance + (estimate(moved)[0] - mean) ** 2
+        return mean, np.sqrt(variance)
+
+
+def _deviation(share: np.ndarray, shots: int) -> np.ndarray:
+    """The standard error of a share; half a count more, so that none seen is not taken for none at all."""
+    smoothed = (share * shots + 0.5) / (shots + 1)
+    return np.sqrt(smoothed * (1 - smoothed) / shots)
 
 
 def _ones(counts: Mapping[int, int], n_qubits: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from qworkbench.engines.base import (
 )
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.measurement import MeasurementPlan, basis_change
-from qworkbench.engines.mitigation import Mitigation, eigenvalues, extrapolate
+from qworkbench.engines.mitigation import Mitigation, Readout, extrapolate
 from qworkbench.lowering import Angles, LoweredCircuit, free_parameters
 
 MAX_PROBABILITY_QUBITS = 16
@@ -172,9 +172,12 @@ class CircuitEngine(NothingToClose):
 
         def evaluate(rows: torch.Tensor) -> Expectation:
             scales = submit(rows)
-            return self._extrapolated(
-                [plan.estimate(c, len(rows), submit.eigenvalues) for c in scales], plan.offset, rows
-            )
+
+            def estimate(eigenvalues: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+                parts = [plan.estimate(counts, len(rows), eigenvalues) for counts in scales]
+                return self._extrapolated(parts, plan.offset)
+
+            return _expectation(submit.corrected(estimate), rows)
 
         return evaluate
 
@@ -186,26 +189,33 @@ class CircuitEngine(NothingToClose):
 
         def evaluate(rows: torch.Tensor) -> Expectation:
             means = [np.array(reads[0], float).reshape(len(rows), len(observables)) for reads in submit(rows)]
-            return self._extrapolated([(mean, np.zeros_like(mean)) for mean in means], offset, rows)
+            found = self._extrapolated([(mean, np.zeros_like(mean)) for mean in means], offset)
+            return _expectation(found, rows)
 
         return evaluate
 
     def _zeros(self, submit: Submission, rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of all zeros with their errors, each ``(M,)``."""
-        # Complete depolarisation leaves 2**-n, and a folded circuit decays towards that.
-        rest = 0.5**submit.n_qubits
-        parts = [zero_frequencies(outcomes, self.shots, submit.eigenvalues) for (outcomes,) in submit(rows)]
-        means, errors = (np.stack(found) for found in zip(*parts, strict=True))
-        mean, error = extrapolate(means - rest, errors, self._mitigation.scales, self._mitigation.fit)
-        return mean + rest, error
+        scales = submit(rows)
+
+        def estimate(eigenvalues: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+            parts = [zero_frequencies(outcomes, self.shots, eigenvalues) for (outcomes,) in scales]
+            # Complete depolarisation leaves 2**-n, and a folded circuit decays towards that.
+            return self._extrapolated(parts, np.array(0.5**submit.n_qubits))
+
+        return submit.corrected(estimate)
 
     def _extrapolated(
-        self, parts: Sequence[tuple[np.ndarray, np.ndarray]], offset: np.ndarray, like: torch.Tensor
-    ) -> Expectation:
+        self, parts: Sequence[tuple[np.ndarray, np.ndarray]], offset: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Means and errors at the noise scales as one; ``offset`` is the part of each mean that no noise touches."""
         means, errors = (np.stack(found) for found in zip(*parts, strict=True))
         mean, error = extrapolate(means - offset, errors, self._mitigation.scales, self._mitigation.fit)
-        return Expectation(torch.as_tensor(mean + offset).to(like), torch.as_tensor(error).to(like))
+        return mean + offset, error
+
+
+def _expectation(found: tuple[np.ndarray, np.ndarray], like: torch.Tensor) -> Expectation:
+    return Expectation(*(torch.as_tensor(part).to(like) for part in found))
 
 
 class Submission:
@@ -221,8 +231,7 @@ class Submission:
     ) -> None:
         self._engine, self._run, self._scaled, self._calibration = engine, run, scaled, calibration
         self.n_qubits = n_qubits
-        self.eigenvalues: np.ndarray | None = None
-        """What an outcome of each qubit counts for, shape ``(n_qubits, 2)``, once the readout is calibrated."""
+        self._readout: Readout | None = None
 
     def __call__(self, rows: torch.Tensor) -> list[list[list[Any]]]:
         """``results[scale][read][row]``, with at most ``rows x reads x shots`` shots in all."""
@@ -236,15 +245,21 @@ class Submission:
         found = self._run(values, shots, self._engine.next_seed())
         return [found[k : k + n_reads] for k in range(0, len(found), n_reads)]
 
+    def corrected(
+        self, estimate: Callable[[np.ndarray | None], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An estimate from outcomes, by the calibrated readout if there is one; see ``Readout.corrected``."""
+        return estimate(None) if self._readout is None else self._readout.corrected(estimate)
+
     def _share(self, values: np.ndarray, n_circuits: int, shots: int) -> int:
         """Shots for each circuit, the readout calibrated before if need be."""
         budget = n_circuits // len(self._scaled) * shots
-        if self._calibration is not None and self.eigenvalues is None:
+        if self._calibration is not None and self._readout is None:
             # A quarter at the most, since the data need the shots more.
             each = max(min(shots, budget // 8), 1)
             self._engine.usage.add(submissions=1, circuits=2, shots=2 * each)
             (zeros,), (ones,) = self._calibration(values[:1], each, self._engine.next_seed())
-            self.eigenvalues = eigenvalues(zeros, ones, self.n_qubits)
+            self._readout = Readout.calibrated(zeros, ones, self.n_qubits)
             budget -= 2 * each
         if budget < n_circuits:
             raise ValueError(
@@ -318,7 +333,7 @@ class CircuitSampler:
         error = np.zeros_like(mean)
         if self._shots is not None:
             error = _standard_errors(mean, mean, _totals(outcomes)[:, None])
-        return Expectation(*(torch.as_tensor(part).to(angles.per_sample) for part in (mean, error)))
+        return _expectation((mean, error), angles.per_sample)
 
 
 class PairedOverlap:

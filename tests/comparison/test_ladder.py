@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import hinge_loss
 from sklearn.multiclass import OneVsRestClassifier
 
 from qworkbench import VariationalClassifier, load
 from qworkbench.comparison import Comparison, compare
 from qworkbench.comparison.ladder import rungs as ladder_rungs
+from qworkbench.comparison.scoring import Outputs, loss
 from qworkbench.datasets import load_dataset
 from qworkbench.report.evidence import collect
 from qworkbench.runs import RunRecord
@@ -171,3 +173,16 @@ def test_a_ladder_that_cannot_be_climbed_is_refused_before_training(
     with pytest.raises(ValueError, match=message):
         compare(DATA, MODELS, out=tmp_path / "none", **settings)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_loss_of_decision_values_is_the_hinge_loss(n_classes: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    classes, y = np.arange(n_classes), rng.integers(0, n_classes, 40)
+    values = rng.normal(size=40 if n_classes == 2 else (40, n_classes))
+    expected = hinge_loss(y, values, labels=classes)
+    assert loss("classification", y, Outputs(values, y, classes, False)) == pytest.approx(expected)
+    one_hot = (y[:, None] == classes).astype(float)
+    assert loss("classification", y, Outputs(one_hot, y, classes, False)) == 0
+    assert loss("anomaly", y, Outputs(values, None, None, False)) is None
+    assert loss("regression", y, Outputs(y + 2.0, None, None, False)) == pytest.approx(4)
