@@ -48,8 +48,8 @@ def generic_device(n_qubits: str) -> BackendV2:
     Raises:
         ValueError: If ``n_qubits`` is no number of qubits.
     """
-    if not n_qubits.isdigit() or int(n_qubits) < 1:
-        raise ValueError(f"expected generic:N with a number of qubits, got {n_qubits!r}")
+    if not n_qubits.isdigit() or int(n_qubits) < 2:
+        raise ValueError(f"expected generic:N with a number of qubits of at least 2, got {n_qubits!r}")
     return GenericBackendV2(int(n_qubits), noise_info=True, seed=0)
 
 
@@ -134,7 +134,9 @@ def finished(base: QuantumCircuit, place: Sequence[int], read: Read, basis: Pass
         read: What is read at the end.
         basis: To the device's own gates, without any optimisation; None if every gate is one.
     """
-    unitary = base.copy_empty_like() if read.kind == "readout" else fold(base, read.scale)
+    unitary = base.copy_empty_like()
+    if read.kind != "readout":
+        unitary = fold(base, read.scale, None if basis is None else basis.run)
     if not read.sampled or read.change is None:
         return unitary.copy()
     ending = QuantumCircuit(base.num_qubits, len(place))

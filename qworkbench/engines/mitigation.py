@@ -16,6 +16,8 @@ from qiskit.circuit import QuantumCircuit
 from qworkbench.backend import Backend
 from qworkbench.errors import unknown_name
 
+Translation = Callable[[QuantumCircuit], QuantumCircuit]
+"""To a target's own gates."""
 OPTIONS = ("mitigation", "noise_scale", "zne_fit", "zne_scales")
 """Options of a backend URI that are read here."""
 METHODS = ("readout", "zne")
@@ -89,31 +91,29 @@ def _numbers(key: str, text: str) -> tuple[float, ...]:
         raise ValueError(f"expected numbers joined by ',' for {key}, got {text!r}") from None
 
 
-def fold(circuit: QuantumCircuit, scale: float) -> QuantumCircuit:
+def fold(circuit: QuantumCircuit, scale: float, translate: Translation | None = None) -> QuantumCircuit:
     """The same unitary with ``scale`` times as many two-qubit gates, each G in part becoming ``G (G^-1 G)^k``.
 
     Two-qubit gates carry most of a device's noise, and their inverses are gates of the device as well. Fold what a
-    transpiler has finished: one that optimises would cancel the folds.
+    transpiler has finished: one that optimises would cancel the folds. A circuit without two-qubit gates is folded by
+    its other gates.
 
     Args:
         circuit: A circuit in a target's own gates; it may end in measurements.
         scale: Noise scale; odd numbers always work, others if a whole number of folds gives them.
+        translate: Inverses of one-qubit gates to the target's own gates, if they are not; it must not optimise.
 
     Raises:
-        ValueError: If the circuit has no two-qubit gate, or cannot have that scale.
+        ValueError: If the circuit cannot have that scale.
     """
-    if scale == 1:
+    gates = [k for k, gate in enumerate(circuit.data) if not gate.clbits and gate.name not in ("barrier", "delay")]
+    places = [k for k in gates if len(circuit.data[k].qubits) == 2] or gates
+    if scale == 1 or not places:
         return circuit
-    places = [k for k, gate in enumerate(circuit.data) if len(gate.qubits) == 2 and gate.name != "barrier"]
-    if not places:
-        raise ValueError(
-            f"expected two-qubit gates to scale the noise by {scale:g}, got a circuit without any; use "
-            "mitigation=readout or none"
-        )
     folds = round((scale - 1) / 2 * len(places))
     if not np.isclose(1 + 2 * folds / len(places), scale):
         raise ValueError(
-            f"expected a noise scale in steps of 2/{len(places)} for a circuit with {len(places)} two-qubit gates, got "
+            f"expected a noise scale in steps of 2/{len(places)} for a circuit with {len(places)} gates to fold, got "
             f"{scale:g}; odd numbers always work"
         )
     # Spread evenly, so that no part of the circuit carries all of the additional noise.
@@ -125,7 +125,8 @@ def fold(circuit: QuantumCircuit, scale: float) -> QuantumCircuit:
         for _ in range(extra.get(k, 0)):
             result.append(gate.operation.inverse(), gate.qubits)
             result.append(gate)
-    return result
+    single = len(circuit.data[places[0]].qubits) == 1
+    return translate(result) if single and translate is not None else result
 
 
 def polynomial_weights(scales: Sequence[float], order: int) -> np.ndarray:

@@ -116,16 +116,14 @@ class CircuitEngine(NothingToClose):
         """See ``Engine``.
 
         Raises:
-            ValueError: If the circuit is too wide to list all its basis states, or mitigation is asked for.
+            ValueError: If the circuit is too wide to list all its basis states.
         """
         if circuit.n_qubits > MAX_PROBABILITY_QUBITS:
             raise ValueError(f"expected at most {MAX_PROBABILITY_QUBITS} qubits, got {circuit.n_qubits}")
-        if self._mitigation.readout or len(self._mitigation.scales) > 1:
-            raise ValueError("mitigation covers expectation values and kernels, but no lists of probabilities")
         slots = free_parameters(len(circuit.slot_gates))
         lowered = circuit.to_qiskit(slots)
         submit = self._submission(lowered, slots, [self._zero_read("probabilities", lowered)])
-        return CircuitSampler(lambda rows: submit(rows)[0][0], circuit.n_qubits, self.shots)
+        return CircuitSampler(partial(self._frequencies, submit))
 
     def compile_overlap(self, circuit: LoweredCircuit) -> Overlap:
         """See ``Engine``: state vectors where the runner has them, else one compute-uncompute circuit a pair."""
@@ -193,6 +191,18 @@ class CircuitEngine(NothingToClose):
             return _expectation(found, rows)
 
         return evaluate
+
+    def _frequencies(self, submit: Submission, rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities of all basis states with their errors, each ``(M, 2**n)``; mitigated ones may be negative."""
+        scales = submit(rows)
+
+        def estimate(eigenvalues: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+            parts = [frequencies(outcomes, submit.n_qubits, self.shots, eigenvalues) for (outcomes,) in scales]
+            mean, error = self._extrapolated(parts, np.array(0.5**submit.n_qubits))
+            # Each entry is extrapolated by itself; an exponential does not keep the sum.
+            return mean + (1 - mean.sum(axis=1, keepdims=True)) / mean.shape[1], error
+
+        return submit.corrected(estimate)
 
     def _zeros(self, submit: Submission, rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of all zeros with their errors, each ``(M,)``."""
@@ -269,14 +279,6 @@ class Submission:
         return budget // n_circuits
 
 
-def _frequencies(outcome: Mapping[int, float] | np.ndarray, size: int) -> np.ndarray:
-    if not isinstance(outcome, Mapping):
-        return outcome
-    result = np.zeros(size)
-    result[list(outcome)] = list(outcome.values())
-    return result / result.sum()
-
-
 def _totals(outcomes: Sequence[Mapping[int, float]]) -> np.ndarray:
     return np.array([sum(entry.values()) for entry in outcomes], dtype=float)
 
@@ -319,21 +321,55 @@ def _outcome_values(outcomes: Mapping[int, float], eigenvalues: np.ndarray) -> n
     return eigenvalues[qubits, bits.astype(int)]
 
 
+def frequencies(
+    outcomes: Sequence[Mapping[int, float] | np.ndarray],
+    n_qubits: int,
+    shots: int | None,
+    eigenvalues: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often each basis state was measured.
+
+    Args:
+        outcomes: Counts of each circuit, or exact probabilities of shape ``(2**n_qubits,)``.
+        n_qubits: Width of the circuits.
+        shots: None if they are exact.
+        eigenvalues: See ``zero_frequencies``.
+
+    Returns:
+        Frequencies and their standard errors, each of shape ``(M, 2**n_qubits)``.
+    """
+    check_memory(n_qubits, len(outcomes), 8)
+    mean = np.zeros((len(outcomes), 2**n_qubits))
+    for row, entry in zip(mean, outcomes, strict=True):
+        if isinstance(entry, Mapping):
+            row[list(entry)] = list(entry.values())
+        else:
+            row[:] = entry
+    if shots is None:
+        return mean, np.zeros_like(mean)
+    totals = mean.sum(axis=1, keepdims=True)
+    mean = square = mean / totals
+    for qubit in range(0 if eigenvalues is None else n_qubits):
+        assert eigenvalues is not None
+        # What outcomes 0 and 1 (columns) count for in the projectors (1 + Z) / 2 and (1 - Z) / 2 (rows).
+        pair = (1 + np.outer([1, -1], eigenvalues[qubit])) / 2
+        shape = (len(mean), -1, 2, 2**qubit)
+        mean, square = (
+            np.einsum("ab,mibj->miaj", factor, table.reshape(shape)).reshape(table.shape)
+            for factor, table in ((pair, mean), (pair**2, square))
+        )
+    return mean, _standard_errors(mean, square, totals)
+
+
 class CircuitSampler:
     """Probabilities of all basis states: exact, or frequencies."""
 
-    def __init__(self, run: Callable[[torch.Tensor], list[Any]], n_qubits: int, shots: int | None) -> None:
-        self._run, self._size, self._shots = run, 2**n_qubits, shots
+    def __init__(self, table: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]) -> None:
+        self._table = table
 
     def probabilities(self, angles: Angles) -> Expectation:
         """See ``Sampler``."""
-        outcomes = self._run(angles.rows())
-        check_memory(self._size.bit_length() - 1, len(outcomes), 8)
-        mean = np.array([_frequencies(entry, self._size) for entry in outcomes]).reshape(len(outcomes), self._size)
-        error = np.zeros_like(mean)
-        if self._shots is not None:
-            error = _standard_errors(mean, mean, _totals(outcomes)[:, None])
-        return _expectation((mean, error), angles.per_sample)
+        return _expectation(self._table(angles.rows()), angles.per_sample)
 
 
 class PairedOverlap:

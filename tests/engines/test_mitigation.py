@@ -5,7 +5,9 @@ import pytest
 import torch
 from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.primitives import StatevectorSampler
+from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import Operator, SparsePauliOp
+from qiskit.transpiler import generate_preset_pass_manager
 from scipy.optimize import curve_fit
 
 from circuits import ParameterizedCircuit, hardware_efficient, z_each, zz_feature_map
@@ -66,10 +68,56 @@ def test_folds_are_spread_over_the_circuit():
 def test_a_scale_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"steps of 2/6 .* got 2\.2"):
         fold(entangled()[0], 2.2)
-    single = QuantumCircuit(1)
-    single.h(0)
-    with pytest.raises(ValueError, match="circuit without any"):
-        fold(single, 3)
+
+
+def test_circuits_without_pairs_fold_their_other_gates():
+    w = ParameterVector("w", 2)
+    circuit = QuantumCircuit(1)
+    circuit.ry(w[0], 0)
+    circuit.rz(w[1], 0)
+    circuit.sx(0)
+    lowered = lower(ParameterizedCircuit(circuit, (), tuple(w)))
+    angles = Angles(torch.tensor([0.4, 1.1]).double(), torch.zeros((1, 0)).double())
+
+    def z(uri):
+        return open_engine(uri).compile(lowered, z_each(1)).run(angles).mean.item()
+
+    exact, noise = z("statevector"), "aer?noise=depolarizing:0.05"
+    assert z(f"{noise}&noise_scale=3") == pytest.approx(0.95**9 * exact)
+    assert z(f"{noise}&mitigation=zne&zne_fit=exponential") == pytest.approx(exact)
+    assert fold(QuantumCircuit(2), 3) == QuantumCircuit(2)
+
+
+def test_inverses_of_one_qubit_gates_become_gates_of_the_target():
+    circuit = QuantumCircuit(1)
+    circuit.sx(0)
+    circuit.rz(0.3, 0)
+    target = GenericBackendV2(2).target
+    folded = fold(circuit, 3, generate_preset_pass_manager(0, target=target, initial_layout=[0]).run)
+    assert set(folded.count_ops()) <= set(target.operation_names)
+    assert folded.count_ops()["sx"] >= 3
+    wide = QuantumCircuit(2)
+    wide.compose(circuit, [0], inplace=True)
+    assert Operator(folded).equiv(Operator(wide))
+
+
+def test_probabilities_are_mitigated_and_add_up():
+    pytest.importorskip("qiskit_ibm_runtime")
+    circuit, angles = problem(n_rows=1)
+    exact = open_engine("statevector").compile_sampler(circuit).probabilities(angles).mean
+
+    def found(options):
+        engine = open_engine(f"ibm-fake:manila?shots=60000&seed=3{options}")
+        return engine.compile_sampler(circuit).probabilities(angles)
+
+    plain, both = found(""), found("&mitigation=readout,zne&zne_fit=exponential")
+    assert both.mean.sum().item() == pytest.approx(1)
+    assert (both.mean - exact).abs().mean() < 0.3 * (plain.mean - exact).abs().mean()
+    assert (both.std_error > plain.std_error).all()
+    # Without gate errors left out, the readout's correction alone must find the exact noisy probabilities.
+    truth = open_engine("ibm-fake:manila").compile_sampler(circuit).probabilities(angles).mean
+    readout = found("&mitigation=readout")
+    assert_within_sigma(readout.mean, truth, readout.std_error)
 
 
 def test_extrapolations_of_a_decay_and_their_errors():
