@@ -80,7 +80,7 @@ def train(
         validation: Inputs and targets that stop the training early; the best weights are kept.
         patience: Epochs without a better validation loss before stopping; needs ``validation``.
         shots: Shots a circuit in each step: a number, ``growing:64-4096`` or ``relative:64-4096``; see
-            ``ShotSchedule.parse``. By default what the module's backends say.
+            ``ShotSchedule.parse``. By default what the module's backends say. Its layers keep those of the last step.
         checkpoint: File written after each epoch. If it exists, training goes on from it; on exact backends, and with
             modules that draw nothing at random, as if never stopped. (The shot noise of a sampling backend, dropout
             and the like start anew.)
@@ -273,8 +273,8 @@ class _Store:
         for index, state in run.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-        state = {"history": run.history, "shots": run.shots}
-        described = {key: json.dumps(asdict(value)) for key, value in state.items()}
+        parts: dict[str, History | ShotState] = {"history": run.history, "shots": run.shots}
+        described = {key: json.dumps(asdict(value)) for key, value in parts.items()}
         body = save(tensors, described | {"settings": self._settings})
         temporary = self._path.with_name(self._path.name + ".tmp")
         with temporary.open("wb") as file:
