@@ -58,11 +58,12 @@ def outputs(model: Any, X: NDArray[np.float64], task: str, *, one_call: bool = F
         labels = np.asarray(model.predict(X))
         return Outputs((labels[:, None] == model.classes_).astype(np.float64), labels, model.classes_, False)
     values = np.asarray(score(X), dtype=np.float64)
-    labels = _arg_max(values, model.classes_) if one_call else np.asarray(model.predict(X))
+    labels = best_labels(values, model.classes_) if one_call else np.asarray(model.predict(X))
     return Outputs(values, labels, model.classes_, probabilities)
 
 
-def _arg_max(values: NDArray[np.float64], classes: NDArray) -> NDArray:
+def best_labels(values: NDArray[np.float64], classes: NDArray) -> NDArray:
+    """The class of the highest value of each row, or that on its side of 0; shape ``(N,)``."""
     index = (values > 0).astype(int) if values.ndim == 1 else values.argmax(axis=1)
     return classes[index]
 
