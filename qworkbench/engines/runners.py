@@ -264,19 +264,18 @@ class Submission:
     def _share(self, values: np.ndarray, n_circuits: int, shots: int) -> int:
         """Shots for each circuit, the readout calibrated before if need be."""
         budget = n_circuits // len(self._scaled) * shots
-        if self._calibration is not None and self._readout is None:
-            # A quarter at the most, since the data need the shots more.
-            each = max(min(shots, budget // 8), 1)
+        # A quarter at the most, since the data need the shots more.
+        each = max(min(shots, budget // 8), 1) if self._calibration is not None and self._readout is None else 0
+        if budget - 2 * each < n_circuits:
+            raise ValueError(
+                f"expected more shots: {shots} a circuit leave none for each of {len(self._scaled)} noise scales"
+                f"{' and the calibration of the readout' if each else ''}"
+            )
+        if self._calibration is not None and each:
             self._engine.usage.add(submissions=1, circuits=2, shots=2 * each)
             (zeros,), (ones,) = self._calibration(values[:1], each, self._engine.next_seed())
             self._readout = Readout.calibrated(zeros, ones, self.n_qubits)
-            budget -= 2 * each
-        if budget < n_circuits:
-            raise ValueError(
-                f"expected more shots: {shots} a circuit leave none for each of {len(self._scaled)} noise scales"
-                f"{' and the calibration of the readout' if self._calibration else ''}"
-            )
-        return budget // n_circuits
+        return (budget - 2 * each) // n_circuits
 
 
 def _totals(outcomes: Sequence[Mapping[int, float]]) -> np.ndarray:

@@ -315,8 +315,11 @@ def test_options_that_are_wrong_or_idle_are_refused(options, message):
 
 def test_too_few_shots_for_the_scales_are_refused():
     circuit, angles = problem()
-    with pytest.raises(ValueError, match="expected more shots"):
-        open_engine("generic:3?shots=1&mitigation=zne").compile(circuit, z_each(3)).run(angles)
+    for shots, method in ((1, "zne"), (1, "readout"), (2, "readout,zne")):
+        engine = open_engine(f"generic:3?shots={shots}&mitigation={method}")
+        with pytest.raises(ValueError, match="expected more shots"):
+            engine.compile(circuit, z_each(3)).run(angles)
+        assert engine.usage.shots == 0
     for uri in ("aer?noise=depolarizing:2", "aer?noise=depolarizing:x"):
         with pytest.raises(ValueError, match="with a probability"):
             open_engine(uri)
