@@ -123,6 +123,7 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL.qwb", help="What train saved.")],
     data: Annotated[str, typer.Argument(help="A data set or file; a CSV file needs no target.")],
     backend: Annotated[str | None, typer.Option(help="Run circuits here, not where they trained.")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Standard errors that shots leave in the numbers.")] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file for the predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -142,16 +143,36 @@ def predict(
     with interruptible():
         fitted = load(model, backend=backend)
         check_width(fitted, rows.X.shape[1])
-        # One call: on a device labels and probabilities are of the same shots.
-        answer = outputs(fitted, rows.X, task, one_call=True)
+        if errors:
+            answer, spread = _estimated(fitted, rows.X, task)
+        else:
+            # One call: on a device labels and probabilities are of the same shots.
+            answer, spread = outputs(fitted, rows.X, task, one_call=True), None
     columns: dict[str, Any] = {"prediction": answer.values if task == "regression" else answer.labels}
     if answer.probabilities and answer.classes is not None:
         columns |= {f"p({name})": answer.values[:, i] for i, name in enumerate(answer.classes)}
     elif task != "regression" and hasattr(fitted, "decision_function"):
         names = ["decision"] if answer.values.ndim == 1 else [f"decision({c})" for c in fitted.classes_]
         columns |= dict(zip(names, np.atleast_2d(answer.values.T), strict=True))
+    if spread is not None:
+        numbers = [name for name in columns if task == "regression" or name != "prediction"]
+        columns |= {f"error({name})": part for name, part in zip(numbers, np.atleast_2d(spread.T), strict=True)}
     score = None if rows.y is None else _score(task, rows.y, columns["prediction"])
     deliver(columns, {} if score is None else score, out, as_json, f"{len(rows.X)} rows")
+
+
+def _estimated(fitted: Any, X: Any, task: str) -> tuple[Any, Any]:
+    """The answer as the mean over groups of shots, and its standard errors."""
+    from qworkbench.comparison.scoring import Outputs, best_labels
+
+    model = fitted[-1]
+    if not hasattr(model, "estimate"):
+        raise ValueError(f"expected a quantum model for --errors, got {type(model).__name__}, which takes no shots")
+    mean, error = model.estimate(fitted[:-1].transform(X) if len(fitted) > 1 else X)
+    if task == "regression":
+        return Outputs(mean, None, None, False), error
+    probabilities = hasattr(model, "predict_proba")
+    return Outputs(mean, best_labels(mean, model.classes_), model.classes_, probabilities), error
 
 
 def _score(task: str, y: Any, predicted: Any) -> dict[str, float]:

@@ -46,26 +46,36 @@ class MeasurementPlan:
         """One Pauli label a basis (leftmost letter is the last qubit); none if every observable is constant."""
         return tuple(basis for basis, _, _ in self._groups)
 
-    def values(self, basis: int, outcomes: np.ndarray) -> np.ndarray:
+    def values(self, basis: int, outcomes: np.ndarray, eigenvalues: np.ndarray | None = None) -> np.ndarray:
         """What each outcome contributes to each observable.
 
         Args:
             basis: Index into ``bases``.
             outcomes: Bit patterns, shape ``(U,)``, bit ``q`` is qubit ``q``.
+            eigenvalues: What 0 and 1 of each qubit count for, shape ``(n_qubits, 2)``; 1 and -1 by default.
 
         Returns:
             Shape ``(U, O)``.
         """
         _, masks, weights = self._groups[basis]
-        parity = np.bitwise_count(outcomes.astype(np.uint64)[:, None] & masks) & 1
-        return (1.0 - 2.0 * parity) @ weights
+        if eigenvalues is None:
+            parity = np.bitwise_count(outcomes.astype(np.uint64)[:, None] & masks) & 1
+            return (1.0 - 2.0 * parity) @ weights
+        product = np.ones((len(outcomes), len(masks)))
+        for qubit in range(self.n_qubits):
+            measured = eigenvalues[qubit][(outcomes.astype(np.uint64) >> np.uint64(qubit)) & np.uint64(1)]
+            product[:, (masks >> np.uint64(qubit)) & np.uint64(1) == 1] *= measured[:, None]
+        return product @ weights
 
-    def estimate(self, counts: Sequence[Sequence[Mapping[int, int]]], n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def estimate(
+        self, counts: Sequence[Sequence[Mapping[int, int]]], n_rows: int, eigenvalues: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard errors from counts.
 
         Args:
             counts: ``counts[basis][row]``: outcome -> number of shots.
             n_rows: Number ``M`` of rows.
+            eigenvalues: See ``values``.
 
         Returns:
             Two arrays of shape ``(M, O)``. The error is the sample's: 0 where all shots agree.
@@ -78,7 +88,7 @@ class MeasurementPlan:
             outcomes = np.fromiter(chain.from_iterable(rows), np.uint64)
             shots = np.fromiter(chain.from_iterable(entry.values() for entry in rows), float)[:, None]
             starts = np.cumsum([0, *(len(entry) for entry in rows[:-1])])
-            values = self.values(basis, outcomes)
+            values = self.values(basis, outcomes, eigenvalues)
             total = np.add.reduceat(shots, starts)
             first = np.add.reduceat(shots * values, starts) / total
             second = np.add.reduceat(shots * values**2, starts) / total

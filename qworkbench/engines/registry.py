@@ -34,7 +34,7 @@ ENGINES: dict[str, EngineEntry] = {
     ),
     "aer": EngineEntry(
         "qworkbench.engines.aer:aer_engine",
-        "Qiskit Aer: exact, shots, noise=DEVICE (needs the ibm extra), method=matrix_product_state",
+        "Qiskit Aer: exact, shots, noise=DEVICE (needs the ibm extra) or depolarizing:P, mitigation=readout,zne",
         "aer?noise=fake_torino&shots=4096&seed=7",
     ),
     "pennylane": EngineEntry(

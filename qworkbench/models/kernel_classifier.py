@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from circuits import FEATURE_MAPS, ParameterizedCircuit
 from qworkbench.kernels import QuantumKernel
-from qworkbench.models.base import draw_seed, resolve_circuit, seeded
+from qworkbench.models.base import draw_seed, resolve_circuit, seeded, with_errors
 from qworkbench.models.variational import encode_labels
 
 
@@ -85,6 +85,10 @@ class QuantumKernelClassifier(ClassifierMixin, BaseEstimator):
         """Signed distance ``(N,)`` for two classes, else one-against-rest scores ``(N, n_classes)``."""
         gram = self._gram(X)
         return self.svc_.decision_function(gram)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Decision values and their standard errors, shaped as those; see ``models.base.with_errors``."""
+        return with_errors(self, "decision_function", X, groups)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Labels of shape ``(N,)``."""

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from qworkbench.report.results import CONFIDENCE, DatasetResult, ModelResult, Rung
+from qworkbench.report.results import CONFIDENCE, RUNG_ORDER, DatasetResult, ModelResult, Rung
 from qworkbench.report.tables import clipped, duration, is_share, number, words
 
 BLUE, GREY, INK, RULE = "#0072B2", "#6b6b6b", "#222222", "#d9d9d9"
@@ -123,7 +123,7 @@ def ladder_figure(result: DatasetResult) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     steps = list(dict.fromkeys((r.rung, r.backend) for r in result.rungs))
-    steps.sort(key=lambda s: ("exact", "shots", "noise").index(s[0]) if s[0] in ("exact", "shots", "noise") else 9)
+    steps.sort(key=lambda s: RUNG_ORDER.index(s[0]) if s[0] in RUNG_ORDER else len(RUNG_ORDER))
     best = result.best(quantum=False)
     if best:
         if best.estimate:
@@ -135,7 +135,9 @@ def ladder_figure(result: DatasetResult) -> Figure:
         rungs = [r for r in result.rungs if r.model == model]
         xs = [steps.index((r.rung, r.backend)) + shift for r in rungs]
         _ladder_line(axes, xs, rungs, i, is_share(result))
-    axes.set_xticks(range(len(steps)), [_literal(f"{rung}\n{backend}") for rung, backend in steps])
+    # An option a line, or the names of neighbouring backends would run into each other.
+    names = [_literal(f"{rung}\n" + backend.replace("?", "\n").replace("&", "\n")) for rung, backend in steps]
+    axes.set_xticks(range(len(steps)), names, fontsize=8)
     axes.set_xlim(-0.4, len(steps) - 0.6 + 0.9)
     if best:
         name = _literal(f"best classical:\n{best.name} {number(best.mean)}")
