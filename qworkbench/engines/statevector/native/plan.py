@@ -31,8 +31,8 @@ class Plan(NamedTuple):
         DENSE              kind, #, places, size, place, ..., offset, ...
 
     A *row* is a number ``sum_t coefficient_t angle_t`` whose cosine and sine a pass needs; those of shared angles
-    alone are numbered apart from those that differ between samples. A fixed element has its matrix in ``numbers`` (``a b c d``
-    real, then imaginary) and then what undoing it does to a Bloch vector, (3, 3).
+    alone are numbered apart from those that differ between samples. A fixed element has its matrix in ``numbers``
+    (``a b c d`` real, then imaginary) and then what undoing it does to a Bloch vector, (3, 3).
     """
 
     starts: np.ndarray
