@@ -1,0 +1,189 @@
+"""Time one training step: forward and backward, weights and inputs, of every contestant in turn in one process.
+
+    python -m benchmarks.training_step --threads 1 --circuit ansatz --sizes 8,3,32 8,3,256
+
+Contestants take turns (A B C A B C ...), so that a busy machine slows all of them alike: compare ratios, not
+milliseconds. Each result is checked against the first float64 one. Records go to ``--out`` as JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.workloads import CIRCUITS, Size, Workload
+
+if TYPE_CHECKING:
+    from benchmarks.contestants import Step, StepResult
+
+BLOCK_SECONDS, BLOCK_STEPS = 0.05, 30
+"""A turn is one step, or as many as fit into this: a short step is measured with warm caches, as in training."""
+TOLERANCE = {"float64": 1e-7, "float32": 1e-4}
+"""Of outputs and gradients, absolute; lightning's own float64 error is 5e-9."""
+
+
+@dataclass
+class Entry:
+    """A contestant at one workload and what was measured of it."""
+
+    name: str
+    dtype: str
+    step: Step
+    result: StepResult
+    first_seconds: float
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def turn(self) -> None:
+        """Time a few steps."""
+        estimate = min(self.wall, default=self.first_seconds)
+        n_steps = max(1, min(BLOCK_STEPS, int(BLOCK_SECONDS / estimate)))
+        if n_steps > 1:
+            self.step()  # fetches back what the others drove out of the caches
+        for _ in range(n_steps):
+            cpu, wall = time.process_time(), time.perf_counter()
+            self.step()
+            self.wall.append(time.perf_counter() - wall)
+            self.cpu.append(time.process_time() - cpu)
+
+    def error(self, reference: StepResult) -> float:
+        """The largest difference in outputs and gradients."""
+        return max(float(np.abs(a - b).max(initial=0)) for a, b in zip(self.result, reference, strict=True))
+
+
+def prepare(workload: Workload, names: Sequence[str], dtypes: Sequence[str], free_bytes: int) -> list[Entry]:
+    """The contestants that fit, each after its first step."""
+    import torch
+
+    from benchmarks.contestants import CONTESTANTS
+
+    entries = []
+    for name in names:
+        for dtype in dtypes:
+            # Backprop keeps every state of the forward pass, and as much again going back.
+            kept = 2.5 * len(workload.gates) * 16 * workload.size.batch * 2.0**workload.size.n_qubits
+            if name == "default.qubit" and kept > free_bytes:
+                print(f"  {name}: left out, needs about {kept / 1e9:.0f} GB", file=sys.stderr)
+                continue
+            start = time.perf_counter()
+            step = CONTESTANTS[name](workload, getattr(torch, dtype))
+            result = step()
+            entries.append(Entry(name, dtype, step, result, time.perf_counter() - start))
+            print(f"  {name} {dtype}: first step {entries[-1].first_seconds:.2f} s", file=sys.stderr)
+    return entries
+
+
+def measure(
+    workload: Workload, names: Sequence[str], dtypes: Sequence[str], rounds: int, budget: float
+) -> list[dict[str, Any]]:
+    """One record a contestant, fastest first.
+
+    Args:
+        workload: What to compute.
+        names: Keys of ``CONTESTANTS``.
+        dtypes: ``float32``, ``float64``.
+        rounds: Turns of each contestant.
+        budget: Seconds after which a contestant gets no further turn; each gets one.
+    """
+    import psutil
+
+    entries = prepare(workload, names, dtypes, int(0.7 * psutil.virtual_memory().available))
+    for _ in range(rounds):
+        for entry in entries:
+            if not entry.wall or sum(entry.wall) < budget:
+                entry.turn()
+    circuits = [e for e in entries if e.name != "head alone"]
+    reference = next((e for e in circuits if e.dtype == "float64"), circuits[0] if circuits else None)
+    records = []
+    for entry in entries:
+        error = None if entry.name == "head alone" or reference is None else entry.error(reference.result)
+        records.append(
+            {
+                "circuit": workload.circuit,
+                "size": list(workload.size),
+                "contestant": entry.name,
+                "dtype": entry.dtype,
+                "median_ms": 1e3 * statistics.median(entry.wall),
+                "p10_ms": 1e3 * float(np.quantile(entry.wall, 0.1)),
+                "cpu_ms": 1e3 * statistics.median(entry.cpu),
+                "steps": len(entry.wall),
+                "first_seconds": entry.first_seconds,
+                "error": error,
+                "agrees": error is None or error <= TOLERANCE[entry.dtype],
+            }
+        )
+    return sorted(records, key=lambda r: r["median_ms"])
+
+
+def table(records: Sequence[dict[str, Any]]) -> str:
+    """The records of one workload, with times over that of the fastest circuit."""
+    fastest = min(r["median_ms"] for r in records if r["contestant"] != "head alone")
+    lines = [f"{'contestant':22} {'dtype':8} {'median ms':>10} {'p10 ms':>10} {'CPU ms':>10} {'ratio':>8} {'error':>9}"]
+    for r in records:
+        error = "" if r["error"] is None else f"{r['error']:.0e}" + ("" if r["agrees"] else " DISAGREES")
+        lines.append(
+            f"{r['contestant']:22} {r['dtype']:8} {r['median_ms']:10.3f} {r['p10_ms']:10.3f} {r['cpu_ms']:10.3f} "
+            f"{r['median_ms'] / fastest:8.1f} {error:>9}"
+        )
+    return "\n".join(lines)
+
+
+def _size(text: str) -> Size:
+    return Size(*(int(part) for part in text.split(",")))
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--circuit", choices=CIRCUITS, default="ansatz")
+    parser.add_argument("--sizes", type=_size, nargs="+", metavar="QUBITS,DEPTH,BATCH", help="default: all")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, numba and OpenMP (default 1)")
+    parser.add_argument("--dtypes", nargs="+", choices=TOLERANCE, default=["float64", "float32"])
+    parser.add_argument("--contestants", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each contestant (default 10)")
+    parser.add_argument("--budget", type=float, default=30, help="seconds a contestant and size (default 30)")
+    parser.add_argument("--out", type=Path, help="append records to this file")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print tables; 1 if a result disagrees with the others."""
+    arguments = _arguments(argv)
+    # OpenMP and BLAS read these when they load, which is why nothing heavy is imported before.
+    for name in ("OMP", "MKL", "OPENBLAS"):
+        os.environ[f"{name}_NUM_THREADS"] = str(arguments.threads)
+    import json
+
+    import numba
+    import torch
+
+    from benchmarks.contestants import CONTESTANTS
+
+    torch.set_num_threads(arguments.threads)
+    numba.set_num_threads(min(arguments.threads, numba.get_num_threads()))
+    names = arguments.contestants or list(CONTESTANTS)
+    if unknown := set(names) - set(CONTESTANTS):
+        raise SystemExit(f"unknown contestants {sorted(unknown)}; known: {list(CONTESTANTS)}")
+    make, sizes = CIRCUITS[arguments.circuit]
+    agreed = True
+    for size in arguments.sizes or sizes:
+        print(f"{arguments.circuit} {tuple(size)}, {arguments.threads} threads", file=sys.stderr)
+        records = measure(make(size), names, arguments.dtypes, arguments.rounds, arguments.budget)
+        agreed &= all(r["agrees"] for r in records)
+        print(f"\n{arguments.circuit} {tuple(size)}, {arguments.threads} threads\n{table(records)}\n", flush=True)
+        if arguments.out:
+            with arguments.out.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(r | {"threads": arguments.threads}) + "\n" for r in records)
+    return 0 if agreed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
