@@ -27,6 +27,20 @@ Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Inputs and weights to expectation values of shape ``(batch, n_qubits)``."""
 
 
+HEAD = "head alone"
+
+
+class Contestant(NamedTuple):
+    """Who is timed, and on what."""
+
+    make: Callable[[Workload, torch.dtype], Step]
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    max_qubits: int = 24
+    circuits: tuple[str, ...] = ("ansatz", "random")
+    samples: int | None = None
+    """Samples that are really run; times are then multiplied up to the whole batch."""
+
+
 def torch_step(
     workload: Workload, dtype: torch.dtype, forward: Forward, parameter: torch.nn.Parameter | None = None
 ) -> Step:
@@ -147,11 +161,22 @@ def lightning_vjp(workload: Workload, dtype: torch.dtype) -> Step:
     return pennylane(workload, dtype, "lightning.qubit", diff_method="adjoint", device_vjp=True)
 
 
-CONTESTANTS: dict[str, Callable[[Workload, torch.dtype], Step]] = {
-    "head alone": head_alone,
-    "qworkbench": qworkbench_layer,
-    "default.qubit": pennylane_default,
-    "lightning.qubit": lightning,
-    "lightning.qubit vjp": lightning_vjp,
+CONTESTANTS = {
+    HEAD: Contestant(head_alone),
+    "qworkbench": Contestant(qworkbench_layer),
+    "default.qubit": Contestant(pennylane_default, max_qubits=20),
+    "lightning.qubit": Contestant(lightning, max_qubits=20),
+    "lightning.qubit vjp": Contestant(lightning_vjp),
 }
-"""Name -> what makes its step."""
+"""Name -> contestant; ``benchmarks.peers`` has more."""
+
+
+def contestants() -> dict[str, Contestant]:
+    """All that can run here: those of the extra ``bench`` only where it is installed."""
+    from importlib.util import find_spec
+
+    if not all(find_spec(m) for m in ("tensorcircuit", "jax", "qulacs", "qiskit_machine_learning")):
+        return CONTESTANTS
+    from benchmarks.peers import CONTESTANTS as PEERS
+
+    return CONTESTANTS | PEERS

@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.workloads import CIRCUITS, Size, Workload
 
 if TYPE_CHECKING:
-    from benchmarks.contestants import Step, StepResult
+    from benchmarks.contestants import Contestant, Step, StepResult
 
 BLOCK_SECONDS, BLOCK_STEPS = 0.05, 30
 """A turn is one step, or as many as fit into this: a short step is measured with warm caches, as in training."""
@@ -37,6 +37,8 @@ class Entry:
 
     name: str
     dtype: str
+    workload: Workload
+    """Maybe of fewer samples than asked."""
     step: Step
     result: StepResult
     first_seconds: float
@@ -55,73 +57,85 @@ class Entry:
             self.wall.append(time.perf_counter() - wall)
             self.cpu.append(time.process_time() - cpu)
 
-    def error(self, reference: StepResult) -> float:
-        """The largest difference in outputs and gradients."""
-        return max(float(np.abs(a - b).max(initial=0)) for a, b in zip(self.result, reference, strict=True))
+    def record(self, size: Size, reference: StepResult | None) -> dict[str, Any]:
+        """Its times, in milliseconds for the whole batch, and its largest difference from ``reference``."""
+        scale = 1e3 * size.batch / self.workload.size.batch
+        error = None
+        if reference is not None:
+            error = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(self.result, reference, strict=True))
+        return {
+            "circuit": self.workload.circuit,
+            "size": list(size),
+            "contestant": self.name,
+            "dtype": self.dtype,
+            "median_ms": scale * statistics.median(self.wall),
+            "p10_ms": scale * float(np.quantile(self.wall, 0.1)),
+            "cpu_ms": scale * statistics.median(self.cpu),
+            "steps": len(self.wall),
+            "samples": self.workload.size.batch,
+            "first_seconds": self.first_seconds,
+            "error": error,
+            "agrees": error is None or error <= TOLERANCE[self.dtype],
+        }
 
 
-def prepare(workload: Workload, names: Sequence[str], dtypes: Sequence[str], free_bytes: int) -> list[Entry]:
-    """The contestants that fit, each after its first step."""
+def prepare(
+    workload: Workload, chosen: Mapping[str, Contestant], dtypes: Sequence[str], free_bytes: int
+) -> list[Entry]:
+    """The contestants that can, each after its first step."""
     import torch
 
-    from benchmarks.contestants import CONTESTANTS
-
     entries = []
-    for name in names:
-        for dtype in dtypes:
-            # Backprop keeps every state of the forward pass, and as much again going back.
-            kept = 2.5 * len(workload.gates) * 16 * workload.size.batch * 2.0**workload.size.n_qubits
-            if name == "default.qubit" and kept > free_bytes:
-                print(f"  {name}: left out, needs about {kept / 1e9:.0f} GB", file=sys.stderr)
-                continue
+    n_qubits = workload.size.n_qubits
+    for name, contestant in chosen.items():
+        if n_qubits > contestant.max_qubits or workload.circuit not in contestant.circuits:
+            continue
+        # Backprop keeps every state of the forward pass, and as much again going back.
+        kept = 2.5 * len(workload.gates) * 16 * workload.size.batch * 2.0**n_qubits
+        if name == "default.qubit" and kept > free_bytes:
+            print(f"  {name}: left out, needs about {kept / 1e9:.0f} GB", file=sys.stderr)
+            continue
+        for dtype in [d for d in dtypes if d in contestant.dtypes]:
+            own = workload.first(contestant.samples)
             start = time.perf_counter()
-            step = CONTESTANTS[name](workload, getattr(torch, dtype))
+            step = contestant.make(own, getattr(torch, dtype))
             result = step()
-            entries.append(Entry(name, dtype, step, result, time.perf_counter() - start))
-            print(f"  {name} {dtype}: first step {entries[-1].first_seconds:.2f} s", file=sys.stderr)
+            entries.append(Entry(name, dtype, own, step, result, time.perf_counter() - start))
+            print(f"  {name} {dtype}: first step {entries[-1].first_seconds:.2f} s", file=sys.stderr, flush=True)
     return entries
 
 
 def measure(
-    workload: Workload, names: Sequence[str], dtypes: Sequence[str], rounds: int, budget: float
+    workload: Workload, chosen: Mapping[str, Contestant], dtypes: Sequence[str], rounds: int, budget: float
 ) -> list[dict[str, Any]]:
     """One record a contestant, fastest first.
 
     Args:
         workload: What to compute.
-        names: Keys of ``CONTESTANTS``.
+        chosen: The contestants.
         dtypes: ``float32``, ``float64``.
         rounds: Turns of each contestant.
         budget: Seconds after which a contestant gets no further turn; each gets one.
     """
     import psutil
+    import torch
 
-    entries = prepare(workload, names, dtypes, int(0.7 * psutil.virtual_memory().available))
+    from benchmarks.contestants import CONTESTANTS, HEAD
+
+    entries = prepare(workload, chosen, dtypes, int(0.7 * psutil.virtual_memory().available))
     for _ in range(rounds):
         for entry in entries:
             if not entry.wall or sum(entry.wall) < budget:
                 entry.turn()
-    circuits = [e for e in entries if e.name != "head alone"]
-    reference = next((e for e in circuits if e.dtype == "float64"), circuits[0] if circuits else None)
-    records = []
-    for entry in entries:
-        error = None if entry.name == "head alone" or reference is None else entry.error(reference.result)
-        records.append(
-            {
-                "circuit": workload.circuit,
-                "size": list(workload.size),
-                "contestant": entry.name,
-                "dtype": entry.dtype,
-                "median_ms": 1e3 * statistics.median(entry.wall),
-                "p10_ms": 1e3 * float(np.quantile(entry.wall, 0.1)),
-                "cpu_ms": 1e3 * statistics.median(entry.cpu),
-                "steps": len(entry.wall),
-                "first_seconds": entry.first_seconds,
-                "error": error,
-                "agrees": error is None or error <= TOLERANCE[entry.dtype],
-            }
-        )
-    return sorted(records, key=lambda r: r["median_ms"])
+    references: dict[int, StepResult] = {}
+    for entry in sorted(entries, key=lambda e: e.dtype, reverse=True):
+        if entry.name != HEAD and entry.workload is workload:
+            references.setdefault(workload.size.batch, entry.result)
+        elif entry.workload.size.batch not in references and entry.name != HEAD:
+            ours = CONTESTANTS["qworkbench"].make(entry.workload, torch.float64)
+            references[entry.workload.size.batch] = ours()
+    found = [e.record(workload.size, None if e.name == HEAD else references[e.workload.size.batch]) for e in entries]
+    return sorted(found, key=lambda r: r["median_ms"])
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:
@@ -160,23 +174,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenMP and BLAS read these when they load, which is why nothing heavy is imported before.
     for name in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{name}_NUM_THREADS"] = str(arguments.threads)
+    # JAX has no such variable: it takes as many threads as the process has CPUs.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     import json
 
     import numba
     import torch
 
-    from benchmarks.contestants import CONTESTANTS
+    from benchmarks.contestants import contestants
 
     torch.set_num_threads(arguments.threads)
     numba.set_num_threads(min(arguments.threads, numba.get_num_threads()))
-    names = arguments.contestants or list(CONTESTANTS)
-    if unknown := set(names) - set(CONTESTANTS):
-        raise SystemExit(f"unknown contestants {sorted(unknown)}; known: {list(CONTESTANTS)}")
+    known = contestants()
+    if unknown := set(arguments.contestants or []) - set(known):
+        raise SystemExit(f"unknown contestants {sorted(unknown)}; known here: {list(known)}")
+    chosen = {name: known[name] for name in arguments.contestants or known}
     make, sizes = CIRCUITS[arguments.circuit]
     agreed = True
     for size in arguments.sizes or sizes:
         print(f"{arguments.circuit} {tuple(size)}, {arguments.threads} threads", file=sys.stderr)
-        records = measure(make(size), names, arguments.dtypes, arguments.rounds, arguments.budget)
+        records = measure(make(size), chosen, arguments.dtypes, arguments.rounds, arguments.budget)
         agreed &= all(r["agrees"] for r in records)
         print(f"\n{arguments.circuit} {tuple(size)}, {arguments.threads} threads\n{table(records)}\n", flush=True)
         if arguments.out:

@@ -5,7 +5,7 @@ Numpy alone, so that a peer can run in an environment without Qiskit, torch or t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +72,11 @@ class Workload:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def first(self, n_samples: int | None) -> Workload:
+        """The same circuit with a smaller batch; all of it for None."""
+        batch = self.size.batch if n_samples is None else min(n_samples, self.size.batch)
+        return self if batch == self.size.batch else replace(self, size=self.size._replace(batch=batch))
 
 
 def ansatz(size: Size) -> Workload:
