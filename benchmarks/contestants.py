@@ -27,9 +27,6 @@ Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Inputs and weights to expectation values of shape ``(batch, n_qubits)``."""
 
 
-HEAD = "head alone"
-
-
 class Contestant(NamedTuple):
     """Who is timed, and on what."""
 
@@ -162,7 +159,7 @@ def lightning_vjp(workload: Workload, dtype: torch.dtype) -> Step:
 
 
 CONTESTANTS = {
-    HEAD: Contestant(head_alone),
+    "head alone": Contestant(head_alone),
     "qworkbench": Contestant(qworkbench_layer),
     "default.qubit": Contestant(pennylane_default, max_qubits=20),
     "lightning.qubit": Contestant(lightning, max_qubits=20),

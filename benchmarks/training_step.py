@@ -3,16 +3,18 @@
     python -m benchmarks.training_step --threads 1 --circuit ansatz --sizes 8,3,32 8,3,256
 
 Contestants take turns (A B C A B C ...), so that a busy machine slows all of them alike: compare ratios, not
-milliseconds. Each result is checked against the first float64 one. Records go to ``--out`` as JSON lines.
+milliseconds. Each result is checked against the first float64 one; the exit status is 1 if one differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.records import record
+from benchmarks.step_times import BOUND, HEAD
 from benchmarks.workloads import CIRCUITS, Size, Workload
+from qworkbench.runs import RunDirectory, RunRecord
 
 if TYPE_CHECKING:
     from benchmarks.contestants import Contestant, Step, StepResult
@@ -57,26 +62,40 @@ class Entry:
             self.wall.append(time.perf_counter() - wall)
             self.cpu.append(time.process_time() - cpu)
 
-    def record(self, size: Size, reference: StepResult | None) -> dict[str, Any]:
+    def record(self, size: Size, reference: StepResult | None, session: str) -> RunRecord:
         """Its times, in milliseconds for the whole batch, and its largest difference from ``reference``."""
         scale = 1e3 * size.batch / self.workload.size.batch
         error = None
         if reference is not None:
             error = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(self.result, reference, strict=True))
-        return {
-            "circuit": self.workload.circuit,
-            "size": list(size),
-            "contestant": self.name,
-            "dtype": self.dtype,
+        metrics = {
             "median_ms": scale * statistics.median(self.wall),
             "p10_ms": scale * float(np.quantile(self.wall, 0.1)),
             "cpu_ms": scale * statistics.median(self.cpu),
-            "steps": len(self.wall),
-            "samples": self.workload.size.batch,
             "first_seconds": self.first_seconds,
             "error": error,
-            "agrees": error is None or error <= TOLERANCE[self.dtype],
         }
+        counts = {"steps": len(self.wall), "samples": self.workload.size.batch}
+        return record(
+            "training_step",
+            step_spec(self.workload.circuit, size, self.name, self.dtype),
+            metrics,
+            session=session,
+            **counts,
+        )
+
+
+def step_spec(circuit: str, size: Size, contestant: str, dtype: str) -> dict[str, Any]:
+    """What identifies a measurement of a step."""
+    import torch
+
+    return {
+        "circuit": circuit,
+        "size": list(size),
+        "contestant": contestant,
+        "dtype": dtype,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def prepare(
@@ -107,8 +126,8 @@ def prepare(
 
 def measure(
     workload: Workload, chosen: Mapping[str, Contestant], dtypes: Sequence[str], rounds: int, budget: float
-) -> list[dict[str, Any]]:
-    """One record a contestant, fastest first.
+) -> list[RunRecord]:
+    """One record a contestant and one a bound, fastest first.
 
     Args:
         workload: What to compute.
@@ -120,7 +139,8 @@ def measure(
     import psutil
     import torch
 
-    from benchmarks.contestants import CONTESTANTS, HEAD
+    from benchmarks.bounds import bound_seconds
+    from benchmarks.contestants import CONTESTANTS
 
     entries = prepare(workload, chosen, dtypes, int(0.7 * psutil.virtual_memory().available))
     for _ in range(rounds):
@@ -134,20 +154,33 @@ def measure(
         elif entry.workload.size.batch not in references and entry.name != HEAD:
             ours = CONTESTANTS["qworkbench"].make(entry.workload, torch.float64)
             references[entry.workload.size.batch] = ours()
-    found = [e.record(workload.size, None if e.name == HEAD else references[e.workload.size.batch]) for e in entries]
-    return sorted(found, key=lambda r: r["median_ms"])
+    session = uuid.uuid4().hex
+    found = [
+        e.record(workload.size, None if e.name == HEAD else references[e.workload.size.batch], session) for e in entries
+    ]
+    for dtype in dtypes:
+        spec = step_spec(workload.circuit, workload.size, BOUND, dtype)
+        seconds = bound_seconds(workload, getattr(torch, dtype))
+        found.append(record("training_step", spec, {"median_ms": 1e3 * seconds}, session=session))
+    return sorted(found, key=lambda r: r.metrics["median_ms"] or 0)
 
 
-def table(records: Sequence[dict[str, Any]]) -> str:
+def agrees(measured: RunRecord) -> bool:
+    """Whether outputs and gradients are those of the others, to the precision of its numbers."""
+    error = measured.metrics.get("error")
+    return error is None or error <= TOLERANCE[measured.spec["dtype"]]
+
+
+def table(records: Sequence[RunRecord]) -> str:
     """The records of one workload, with times over that of the fastest circuit."""
-    fastest = min(r["median_ms"] for r in records if r["contestant"] != "head alone")
-    lines = [f"{'contestant':22} {'dtype':8} {'median ms':>10} {'p10 ms':>10} {'CPU ms':>10} {'ratio':>8} {'error':>9}"]
+    fastest = min(r.metrics["median_ms"] or 0 for r in records if r.spec["contestant"] not in (HEAD, BOUND))
+    lines = [f"{'contestant':24} {'dtype':8} {'median ms':>10} {'p10 ms':>10} {'CPU ms':>10} {'ratio':>9} {'error':>8}"]
     for r in records:
-        error = "" if r["error"] is None else f"{r['error']:.0e}" + ("" if r["agrees"] else " DISAGREES")
-        lines.append(
-            f"{r['contestant']:22} {r['dtype']:8} {r['median_ms']:10.3f} {r['p10_ms']:10.3f} {r['cpu_ms']:10.3f} "
-            f"{r['median_ms'] / fastest:8.1f} {error:>9}"
-        )
+        times = [r.metrics.get(name) for name in ("median_ms", "p10_ms", "cpu_ms")]
+        shown = " ".join(f"{'':10}" if t is None else f"{t:10.3f}" for t in times)
+        error = r.metrics.get("error")
+        text = "" if error is None else f"{error:8.0e}" + ("" if agrees(r) else " DISAGREES")
+        lines.append(f"{r.spec['contestant']:24} {r.spec['dtype']:8} {shown} {(times[0] or 0) / fastest:9.2f} {text}")
     return "\n".join(lines)
 
 
@@ -164,7 +197,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--contestants", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each contestant (default 10)")
     parser.add_argument("--budget", type=float, default=30, help="seconds a contestant and size (default 30)")
-    parser.add_argument("--out", type=Path, help="append records to this file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run directory for the records")
     return parser.parse_args(argv)
 
 
@@ -177,8 +210,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     # JAX has no such variable: it takes as many threads as the process has CPUs.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
-    import json
-
     import numba
     import torch
 
@@ -191,15 +222,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit(f"unknown contestants {sorted(unknown)}; known here: {list(known)}")
     chosen = {name: known[name] for name in arguments.contestants or known}
     make, sizes = CIRCUITS[arguments.circuit]
-    agreed = True
-    for size in arguments.sizes or sizes:
-        print(f"{arguments.circuit} {tuple(size)}, {arguments.threads} threads", file=sys.stderr)
-        records = measure(make(size), chosen, arguments.dtypes, arguments.rounds, arguments.budget)
-        agreed &= all(r["agrees"] for r in records)
-        print(f"\n{arguments.circuit} {tuple(size)}, {arguments.threads} threads\n{table(records)}\n", flush=True)
-        if arguments.out:
-            with arguments.out.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(r | {"threads": arguments.threads}) + "\n" for r in records)
+    # Opened first: an hour of measurements must not end at a directory that cannot be written.
+    with contextlib.nullcontext() if arguments.out is None else RunDirectory(arguments.out) as directory:
+        agreed = True
+        for size in arguments.sizes or sizes:
+            title = f"{arguments.circuit} {tuple(size)}, threads: {arguments.threads}"
+            print(title, file=sys.stderr)
+            records = measure(make(size), chosen, arguments.dtypes, arguments.rounds, arguments.budget)
+            agreed &= all(map(agrees, records))
+            print(f"\n{title}\n{table(records)}\n", flush=True)
+            if directory is not None:
+                for measured in records:
+                    directory.append(measured)
     return 0 if agreed else 1
 
 
