@@ -44,15 +44,27 @@ def step_table(steps: Steps) -> Table:
 
 def first_table(steps: Steps) -> Table:
     """Seconds from a workload to its first gradients."""
-    rows = []
-    for name, dtype in steps.contestants:
-        # The float64 step is the first of its package in the process, and pays for the import.
-        if dtype == "float32" or (name, "float32") not in steps.contestants:
-            found = [steps.value(name, dtype, size, "first_seconds") for size in steps.sizes]
-            if any(f is not None for f in found):
-                rows.append((f"{name}, {dtype}", *(NONE if f is None else f"{f:.2f}" for f in found)))
+    # The float64 step is the first of its package in the process, and pays for the import.
+    names = [(n, d) for n, d in steps.contestants if d == "float32" or (n, "float32") not in steps.contestants]
     title = f"{steps.circuit}: first step, in a process that runs them all"
-    return Table(title, ("seconds", *map(_size, steps.sizes)), tuple(rows))
+    return _metric_table(steps, names, "first_seconds", "seconds", title, ".2f")
+
+
+def error_table(steps: Steps) -> Table:
+    """The largest difference in outputs and gradients from the first float64 contestant."""
+    title = f"{steps.circuit}: difference from the first float64 contestant"
+    return _metric_table(steps, steps.contestants, "error", "outputs and gradients", title, ".0e")
+
+
+def _metric_table(
+    steps: Steps, names: Sequence[tuple[str, str]], metric: str, header: str, title: str, style: str
+) -> Table:
+    rows = []
+    for name, dtype in names:
+        found = [steps.value(name, dtype, size, metric) for size in steps.sizes]
+        if name != HEAD and any(f is not None for f in found):
+            rows.append((f"{name}, {dtype}", *(NONE if f is None else format(f, style) for f in found)))
+    return Table(title, (header, *map(_size, steps.sizes)), tuple(rows))
 
 
 def _size(size: Sequence[int]) -> str:
@@ -98,38 +110,34 @@ def _figure(value: float | None) -> str:
 
 def plot(all_steps: Sequence[Steps], path: Path) -> None:
     """Step time by size, one panel a circuit family, at the smallest number of threads."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     shown = [s for s in all_steps if s.threads == min(t.threads for t in all_steps if t.circuit == s.circuit)]
-    figure = Figure(figsize=(6 * len(shown), 4.5), layout="constrained")
+    names = list(dict.fromkeys(name for steps in shown for name, _ in steps.contestants))
+    figure = Figure(figsize=(5.5 * len(shown) + 2, 4.5), layout="constrained")
+    lines = {}
     for axes, steps in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for name in dict.fromkeys(name for name, _ in steps.contestants):
-            points = []
-            for k, size in enumerate(steps.sizes):
-                times = [steps.value(name, d, size, "median_ms") for d in ("float32", "float64")]
-                if best := min((t for t in times if t is not None), default=None):
-                    points.append((k, best))
-            styles: dict[str, dict[str, Any]] = {
-                BOUND: {"color": "0.5", "ls": "--"},
-                OURS: {"color": "k", "lw": 2.5, "marker": "o"},
-            }
-            axes.plot(*zip(*points, strict=True), label=name, **styles.get(name, {"marker": "o", "ms": 4, "lw": 1}))
+        for name in names:
+            times = [[steps.value(name, d, size, "median_ms") for d in ("float32", "float64")] for size in steps.sizes]
+            best = [min((t for t in pair if t is not None), default=float("nan")) for pair in times]
+            style = _STYLES.get(name, {"color": f"C{names.index(name)}", "marker": "o", "ms": 4, "lw": 1})
+            (lines[name],) = axes.plot(best, label=name, **style)
         axes.set_yscale("log")
         axes.set_xticks(range(len(steps.sizes)), [_size(s) for s in steps.sizes], rotation=30)
         axes.set(title=f"{steps.circuit}, threads: {steps.threads}", ylabel="median ms a step, faster precision")
         axes.set_xlabel("(qubits, layers or gates a qubit, batch)")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+    figure.legend(lines.values(), lines.keys(), loc="outside right center", fontsize=8)
     # Neither a date nor random identifiers: the same records give the same file.
-    import matplotlib as mpl
-
     with mpl.rc_context({"svg.hashsalt": "qworkbench", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})
 
 
 def _tables(steps: Sequence[Steps]) -> list[Table]:
     fewest = min(s.threads for s in steps)
-    return [*map(step_table, steps), *(first_table(s) for s in steps if s.threads == fewest)]
+    once = [s for s in steps if s.threads == fewest]
+    return [*map(step_table, steps), *map(first_table, once), *map(error_table, once)]
 
 
 def generated(records: Sequence[RunRecord], image: str) -> str:

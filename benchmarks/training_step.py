@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS, BLOCK_STEPS = 0.05, 30
 """A turn is one step, or as many as fit into this: a short step is measured with warm caches, as in training."""
-TOLERANCE = {"float64": 1e-7, "float32": 1e-4}
-"""Of outputs and gradients, absolute; lightning's own float64 error is 5e-9."""
+TOLERANCE = {"float64": 1e-7, "float32": 1e-3}
+"""Of outputs and gradients, absolute. lightning's own float64 error is 3e-8; peers in float32 lose 3e-4 at 20 qubits,
+and a wrong circuit is seen in float64 anyhow."""
 
 
 @dataclass
