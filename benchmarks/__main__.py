@@ -1,6 +1,6 @@
 """All benchmarks, and the page made of them.
 
-    python -m benchmarks                  # everything; rewrites docs/performance.md; an hour or two
+    python -m benchmarks                  # everything; rewrites docs/performance.md; about an hour
     python -m benchmarks --quick          # a few minutes; writes the page into the run directory
 
 Each part runs in a process of its own, since the number of threads is fixed when a process starts.

@@ -32,14 +32,14 @@ def step_table(steps: Steps) -> Table:
     for name, dtype in steps.contestants:
         cells = []
         for size in steps.sizes:
-            milliseconds, ratio = steps.value(name, dtype, size, "median_ms"), steps.ratio(name, dtype, size)
+            milliseconds, ratio = steps.milliseconds(name, dtype, size), steps.ratio(name, dtype, size)
             if milliseconds is None:
                 cells.append(NONE)
             else:
                 cells.append(_short(milliseconds) + ("" if ratio is None else f" ({_ratio(ratio)})"))
         rows.append((f"{name}, {dtype}", *cells))
     title = f"{steps.circuit}, threads: {steps.threads}"
-    return Table(title, ("median ms (ratio)", *map(_size, steps.sizes)), tuple(rows))
+    return Table(title, (f"{steps.clock} ms (ratio)", *map(_size, steps.sizes)), tuple(rows))
 
 
 def first_table(steps: Steps) -> Table:
@@ -119,13 +119,16 @@ def plot(all_steps: Sequence[Steps], path: Path) -> None:
     lines = {}
     for axes, steps in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for name in names:
-            times = [[steps.value(name, d, size, "median_ms") for d in ("float32", "float64")] for size in steps.sizes]
+            times = [[steps.milliseconds(name, d, size) for d in ("float32", "float64")] for size in steps.sizes]
             best = [min((t for t in pair if t is not None), default=float("nan")) for pair in times]
             style = _STYLES.get(name, {"color": f"C{names.index(name)}", "marker": "o", "ms": 4, "lw": 1})
             (lines[name],) = axes.plot(best, label=name, **style)
         axes.set_yscale("log")
         axes.set_xticks(range(len(steps.sizes)), [_size(s) for s in steps.sizes], rotation=30)
-        axes.set(title=f"{steps.circuit}, threads: {steps.threads}", ylabel="median ms a step, faster precision")
+        axes.set(
+            title=f"{steps.circuit}, threads: {steps.threads}",
+            ylabel=f"median {steps.clock} ms a step, faster precision",
+        )
         axes.set_xlabel("(qubits, layers or gates a qubit, batch)")
         axes.grid(alpha=0.3)
     figure.legend(lines.values(), lines.keys(), loc="outside right center", fontsize=8)

@@ -33,6 +33,19 @@ class Steps:
         present = {(r.spec["contestant"], r.spec["dtype"]) for r in self.records}
         return [(n, d) for n in names for d in ("float32", "float64") if (n, d) in present]
 
+    @property
+    def clock(self) -> str:
+        """CPU time for one thread, since other work on the machine lengthens long steps most; else wall."""
+        return "cpu" if self.threads == 1 else "wall"
+
+    def milliseconds(self, contestant: str, dtype: str, size: Sequence[int]) -> float | None:
+        """The median by ``clock``, or None if it was not measured."""
+        found = self._find(contestant, dtype, size)
+        if found is None:
+            return None
+        cpu = found.metrics.get("cpu_ms") if self.clock == "cpu" else None
+        return found.metrics["median_ms"] if cpu is None else cpu
+
     def value(self, contestant: str, dtype: str, size: Sequence[int], metric: str) -> float | None:
         """A metric, or None if it was not measured."""
         found = self._find(contestant, dtype, size)
@@ -43,7 +56,7 @@ class Steps:
         theirs, mine = self._find(contestant, dtype, size), self._find(OURS, ours, size)
         if theirs is None or mine is None or theirs.info["session"] != mine.info["session"]:
             return None
-        return (theirs.metrics["median_ms"] or 0) / (mine.metrics["median_ms"] or 1)
+        return (self.milliseconds(contestant, dtype, size) or 0) / (self.milliseconds(OURS, ours, size) or 1)
 
     def best_ratio(self, contestants: Iterable[str], size: Sequence[int], ours: str = "float32") -> float | None:
         """The smallest ratio of these contestants in any precision."""

@@ -141,20 +141,13 @@ def measure(
     import torch
 
     from benchmarks.bounds import bound_seconds
-    from benchmarks.contestants import CONTESTANTS
 
     entries = prepare(workload, chosen, dtypes, int(0.7 * psutil.virtual_memory().available))
     for _ in range(rounds):
         for entry in entries:
             if not entry.wall or sum(entry.wall) < budget:
                 entry.turn()
-    references: dict[int, StepResult] = {}
-    for entry in sorted(entries, key=lambda e: e.dtype, reverse=True):
-        if entry.name != HEAD and entry.workload is workload:
-            references.setdefault(workload.size.batch, entry.result)
-        elif entry.workload.size.batch not in references and entry.name != HEAD:
-            ours = CONTESTANTS["qworkbench"].make(entry.workload, torch.float64)
-            references[entry.workload.size.batch] = ours()
+    references = _references(workload, entries)
     session = uuid.uuid4().hex
     found = [
         e.record(workload.size, None if e.name == HEAD else references[e.workload.size.batch], session) for e in entries
@@ -164,6 +157,24 @@ def measure(
         seconds = bound_seconds(workload, getattr(torch, dtype))
         found.append(record("training_step", spec, {"median_ms": 1e3 * seconds}, session=session))
     return sorted(found, key=lambda r: r.metrics["median_ms"] or 0)
+
+
+def _references(workload: Workload, entries: Sequence[Entry]) -> dict[int, StepResult]:
+    """By batch: the first float64 result of the whole batch; where there is none, our own."""
+    import torch
+
+    from benchmarks.contestants import CONTESTANTS
+
+    found: dict[int, StepResult] = {}
+    circuits = [e for e in entries if e.name != HEAD]
+    for entry in circuits:
+        if entry.workload is workload and entry.dtype == "float64":
+            found.setdefault(workload.size.batch, entry.result)
+    for entry in circuits:
+        if entry.workload.size.batch not in found:
+            ours = CONTESTANTS["qworkbench"].make(entry.workload, torch.float64)
+            found[entry.workload.size.batch] = ours()
+    return found
 
 
 def agrees(measured: RunRecord) -> bool:
@@ -186,7 +197,10 @@ def table(records: Sequence[RunRecord]) -> str:
 
 
 def _size(text: str) -> Size:
-    return Size(*(int(part) for part in text.split(",")))
+    size = Size(*(int(part) for part in text.split(",")))
+    if min(size) < 1:
+        raise ValueError(f"expected three numbers from 1 on, got {text}")
+    return size
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -197,9 +211,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtypes", nargs="+", choices=TOLERANCE, default=["float64", "float32"])
     parser.add_argument("--contestants", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each contestant (default 10)")
-    parser.add_argument("--budget", type=float, default=30, help="seconds a contestant and size (default 30)")
+    parser.add_argument("--budget", type=float, default=10, help="seconds a contestant and size (default 10)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory for the records")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if min(arguments.threads, arguments.rounds) < 1:
+        parser.error(f"expected --threads and --rounds from 1 on, got {arguments.threads} and {arguments.rounds}")
+    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -120,7 +120,8 @@ def test_the_bound_counts_what_must_be_done() -> None:
 
 def step_record(contestant: str, dtype: str, ms: float, size: tuple[int, ...], session: str = "a") -> RunRecord:
     spec = {"circuit": "ansatz", "size": list(size), "contestant": contestant, "dtype": dtype, "threads": 1}
-    return record("training_step", spec, {"median_ms": ms, "first_seconds": 0.5}, session=session)
+    # On a busy machine the clock runs on while the step waits.
+    return record("training_step", spec, {"median_ms": ms * 1.7, "cpu_ms": ms, "first_seconds": 0.5}, session=session)
 
 
 def test_goals_compare_with_the_faster_device_in_one_session() -> None:
@@ -136,6 +137,8 @@ def test_goals_compare_with_the_faster_device_in_one_session() -> None:
     by_text = {goal.text: goal for goal in goals.goals(found)}
     single = by_text["ansatz (8, 3, 32) float32: times PennyLane, threads: 1"]
     double = by_text["ansatz (8, 3, 32) float64: times PennyLane, threads: 1"]
+    (steps,) = steps_of(found)
+    assert steps.milliseconds("qworkbench", "float32", size) == 0.2
     assert single.measured == pytest.approx(110) and single.verdict == "yes"
     assert double.measured == pytest.approx(44) and double.verdict == "no"
     # Times of different sessions are not comparable.
