@@ -30,7 +30,7 @@ GIB = 2.0**30
 
 
 def one_step(circuit: str, size: Sequence[int], dtype: str) -> dict[str, float]:
-    """Build a layer and do one step in this process: seconds, and bytes held before and at the peak."""
+    """Build a layer and do one step in this process: seconds by clock and CPU, bytes held before and at the peak."""
     import torch
 
     from benchmarks.contestants import qworkbench_layer
@@ -38,12 +38,12 @@ def one_step(circuit: str, size: Sequence[int], dtype: str) -> dict[str, float]:
     torch.set_num_threads(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     workload = CIRCUITS[circuit][0](Size(*size))
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     qworkbench_layer(workload, getattr(torch, dtype))()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024
-    return {"seconds": seconds, "before": before * unit, "peak": peak * unit}
+    return {"seconds": seconds, "cpu_seconds": cpu, "before": before * unit, "peak": peak * unit}
 
 
 def _in_new_process(
@@ -73,7 +73,7 @@ def first_step(quick: bool) -> Iterator[RunRecord]:
         ("kernels cached, next circuit", calls[1], warm[1]),
     ):
         spec = {"when": when, "circuit": call[0], "size": list(call[1]), "dtype": call[2]}
-        yield record("first_step", spec, {"seconds": found["seconds"]})
+        yield record("first_step", spec, {k: found[k] for k in ("seconds", "cpu_seconds")})
 
 
 def memory(quick: bool) -> Iterator[RunRecord]:
@@ -89,21 +89,21 @@ def memory(quick: bool) -> Iterator[RunRecord]:
 
 
 def growth(quick: bool) -> Iterator[RunRecord]:
-    """Time by batch and by gates, and the power with which it grows at the end: 1 is linear."""
+    """CPU time by batch and by gates, and the power with which it grows at the end: 1 is linear."""
     batches = [Size(8, 3, b) for b in ((64, 256) if quick else (64, 256, 1024, 4096))]
     layers = [Size(8, d, 256) for d in ((4, 16) if quick else (4, 8, 16, 32))]
     for by, sizes in (("batch", batches), ("gates", layers)):
         workloads = [CIRCUITS["ansatz"][0](size) for size in sizes]
-        seconds = _medians(workloads, 3 if quick else 9)
+        seconds = _cpu_medians(workloads, 3 if quick else 9)
         amounts = [w.size.batch if by == "batch" else len(w.gates) for w in workloads]
         # Of the two largest, where fixed costs weigh least.
         exponent = float(np.diff(np.log(seconds[-2:]))[0] / np.diff(np.log(amounts[-2:]))[0])
         for amount, size, median in zip(amounts, sizes, seconds, strict=True):
             spec = {"by": by, "circuit": "ansatz", "size": list(size), "dtype": "float32"}
-            yield record("growth", spec, {"amount": amount, "median_ms": 1e3 * median, "exponent": exponent})
+            yield record("growth", spec, {"amount": amount, "cpu_ms": 1e3 * median, "exponent": exponent})
 
 
-def _medians(workloads: Sequence[Workload], rounds: int) -> list[float]:
+def _cpu_medians(workloads: Sequence[Workload], rounds: int) -> list[float]:
     import torch
 
     from benchmarks.contestants import qworkbench_layer
@@ -113,9 +113,9 @@ def _medians(workloads: Sequence[Workload], rounds: int) -> list[float]:
     times: list[list[float]] = [[] for _ in steps]
     for _ in range(rounds + 1):
         for step, found in zip(steps, times, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             step()
-            found.append(time.perf_counter() - start)
+            found.append(time.process_time() - start)
     return [float(np.median(found[1:])) for found in times]
 
 

@@ -31,18 +31,26 @@ def _tensorcircuit_gate(circuit: Any, gate: GateCall, angle: Any) -> None:
         method(*qubits, **({} if angle is None else {"theta": angle}))
 
 
-def _tensorcircuit_outputs(tc: Any, workload: Workload) -> Callable[[Any, Any], Any]:
-    """Expectation values of one sample: inputs ``(n_inputs,)`` and weights to ``(n_qubits,)``."""
+def _tensorcircuit_probabilities(tc: Any, workload: Workload) -> Callable[[Any, Any], Any]:
+    """Probabilities of one sample: inputs ``(n_inputs,)`` and weights to ``(2**n_qubits,)``.
 
-    def outputs(inputs: Any, weights: Any) -> Any:
+    One product with a table of signs then gives every Z, several times as fast as an ``expectation`` a qubit.
+    """
+
+    def probabilities(inputs: Any, weights: Any) -> Any:
         circuit = tc.Circuit(workload.size.n_qubits)
         for gate in workload.gates:
             angle = None if gate.weight is None else weights[gate.weight]
             _tensorcircuit_gate(circuit, gate, inputs[gate.input] if gate.input is not None else angle)
-        means = [tc.backend.real(circuit.expectation_ps(z=[q])) for q in range(workload.size.n_qubits)]
-        return tc.backend.stack(means)
+        state = circuit.state()
+        return tc.backend.real(state) ** 2 + tc.backend.imag(state) ** 2
 
-    return outputs
+    return probabilities
+
+
+def _signs(n_qubits: int) -> np.ndarray:
+    """Z of each qubit on each basis state, shape ``(2**n, n)``; tensorcircuit's first qubit is the highest bit."""
+    return 1.0 - 2.0 * ((np.arange(2**n_qubits)[:, None] >> np.arange(n_qubits)[::-1]) & 1)
 
 
 def _use(tc: Any, backend: str, dtype: torch.dtype) -> None:
@@ -59,12 +67,13 @@ def tensorcircuit_jax(workload: Workload, dtype: torch.dtype) -> Step:
     # On throughout, or a compiled float64 step would be compiled again after a float32 one.
     jax.config.update("jax_enable_x64", True)
     number = np.float32 if dtype == torch.float32 else np.float64
-    arrays = [jax.numpy.asarray(a.astype(number)) for a in (workload.inputs, workload.weights, workload.head)]
+    given = (workload.inputs, workload.weights, workload.head, _signs(workload.size.n_qubits))
+    arrays = [jax.numpy.asarray(a.astype(number)) for a in given]
     labels = jax.numpy.asarray(workload.labels)
-    batched = jax.vmap(_tensorcircuit_outputs(tc, workload), in_axes=(0, None))
+    batched = jax.vmap(_tensorcircuit_probabilities(tc, workload), in_axes=(0, None))
 
-    def loss(inputs: Any, weights: Any, head: Any) -> tuple[Any, Any]:
-        outputs = batched(inputs, weights)
+    def loss(inputs: Any, weights: Any, head: Any, signs: Any) -> tuple[Any, Any]:
+        outputs = batched(inputs, weights) @ signs
         scores = jax.nn.log_softmax(outputs @ head.T)
         return -jax.numpy.take_along_axis(scores, labels[:, None], axis=1).mean(), outputs
 
@@ -81,11 +90,13 @@ def tensorcircuit_torch(workload: Workload, dtype: torch.dtype) -> Step:
     """The batch by ``torch.vmap``, gradients by torch."""
     import tensorcircuit as tc
 
-    batched = torch.vmap(_tensorcircuit_outputs(tc, workload), in_dims=(0, None))
+    batched = torch.vmap(_tensorcircuit_probabilities(tc, workload), in_dims=(0, None))
+
+    signs = torch.tensor(_signs(workload.size.n_qubits), dtype=dtype)
 
     def forward(inputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         _use(tc, "pytorch", dtype)
-        return batched(inputs, weights)
+        return batched(inputs, weights) @ signs
 
     return torch_step(workload, dtype, forward)
 
