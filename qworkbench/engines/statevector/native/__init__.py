@@ -15,7 +15,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import check_memory
 from qworkbench.engines.statevector.native import walk
-from qworkbench.engines.statevector.native.plan import make_plan, make_strings
+from qworkbench.engines.statevector.native.plan import absorb_last, make_plan, make_strings
 from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
 from qworkbench.engines.statevector.passes import compile_passes
 from qworkbench.lowering import Angles, LoweredCircuit
@@ -65,8 +65,11 @@ class NativeExecutor:
 
     def __init__(self, circuit: LoweredCircuit, n_shared: int, observables: Sequence[SparsePauliOp] = ()) -> None:
         self._n_qubits = circuit.n_qubits
-        self._plan, self._rows = make_plan(compile_passes(circuit), n_shared, circuit.n_qubits)
+        passes = compile_passes(circuit)
         self._strings = make_strings(observables or [SparsePauliOp("I" * circuit.n_qubits)])
+        if observables:
+            passes, self._strings = absorb_last(passes, self._strings)
+        self._plan, self._rows = make_plan(passes, n_shared, circuit.n_qubits)
         self._rooms: list[tuple[tuple[object, ...], list[Room]]] = []
         self._last_chunks: tuple[tuple[int, int], np.ndarray, int] | None = None
         self._kept: tuple[Angles, Batch, np.ndarray] | None = None
@@ -74,12 +77,14 @@ class NativeExecutor:
     def _batch(self, angles: Angles) -> Batch:
         shared, per_sample = (np.ascontiguousarray(part.detach().numpy()) for part in angles)
         chunks, padded = self._chunks(len(per_sample), per_sample.itemsize)
-        shared_rows, sampled_rows = np.zeros((self._rows.n_shared, 2)), np.zeros((self._rows.n_sampled, 2, padded))
+        dtype = per_sample.dtype
+        shared_rows = np.zeros((self._rows.n_shared, 2), dtype)
+        sampled_rows = np.zeros((self._rows.n_sampled, 2, padded), dtype)
         walk.rows_of(*self._rows[2:], shared, per_sample, shared_rows, sampled_rows)
         for rows in (shared_rows, sampled_rows):
             np.sin(rows[:, 0], out=rows[:, 1])
             np.cos(rows[:, 0], out=rows[:, 0])
-        return Batch(shared_rows, sampled_rows, chunks, per_sample.dtype.type, padded)
+        return Batch(shared_rows, sampled_rows, chunks, dtype.type, padded)
 
     def _chunks(self, n_samples: int, itemsize: int) -> tuple[np.ndarray, int]:
         """``(first sample, samples)`` of each chunk, and the samples of all: the last one is padded."""
@@ -130,7 +135,7 @@ class NativeExecutor:
         runs, terms = n_qubits * 8 * width, products * width
         parts = np.cumsum([0, runs, 2 * block, 2 * block, terms, terms, n_qubits * width, lanes])
         scratch_size = int(parts[-1]) + max(block, 16 * samples)
-        in_sums = np.cumsum([0, 8 * width, runs])
+        in_sums = np.array([0, runs])
         planes: np.ndarray = np.empty(0, dtype)
         arrivals, rooms = np.zeros(1, np.int64), list[Room]()
         for thread in range(threads):
@@ -146,7 +151,7 @@ class NativeExecutor:
         threads, sharing = self._threads(batch)
         plan, strings = self._plan, self._strings
         turns = (batch.shared, batch.sampled)
-        return tuple(plan[:3]), turns, (strings.products, strings.others), batch.chunks, threads // sharing
+        return tuple(plan[:3]), turns, (strings.products, strings.others, strings.move), batch.chunks, threads // sharing
 
     def _forward(self, batch: Batch, measured: bool, keep: bool) -> tuple[np.ndarray, np.ndarray]:
         """String values ``(strings, samples)`` and, one chunk after the other, planes of the states."""
@@ -216,7 +221,7 @@ class NativeExecutor:
     ) -> Angles:
         _, sharing = self._threads(batch)
         shared = np.zeros((sharing, len(batch.chunks), self._rows.n_shared))
-        sampled = np.zeros((sharing, self._rows.n_sampled, batch.padded))
+        sampled: np.ndarray = np.zeros((sharing, self._rows.n_sampled, batch.padded), batch.dtype)
         arguments = self._arguments(batch)
 
         def run(part: int, room: Room) -> None:

@@ -219,45 +219,37 @@ def target_of(high, low, n_qubits, move):
 
 
 @njit(**JIT)
-def scatter(re, im, base, newr, newi, target, spots, count, samples):
-    """``new[target ^ spots[k]] = old[base + k]`` for ``k < count``, all in rows of ``samples``."""
+def scatter(old, new, target, spots, count, samples):
+    """``new[target ^ spots[k]] = old[k]`` for ``k < count``, in rows of ``samples``."""
+    lanes = lanes_of(old)
     if samples == 1:
         for k in range(count):
-            newr[target ^ spots[k]] = re[base + k]
-            newi[target ^ spots[k]] = im[base + k]
-        return
-    lanes = lanes_of(re)
-    for k in range(count):
-        i, j = (base + k) * samples, (target ^ spots[k]) * samples
-        if samples < lanes:
+            new[target ^ spots[k]] = old[k]
+    elif samples < lanes:
+        for k in range(count):
             for lane in range(samples):
-                newr[j + lane] = re[i + lane]
-                newi[j + lane] = im[i + lane]
-        else:
+                new[(target ^ spots[k]) * samples + lane] = old[k * samples + lane]
+    else:
+        for k in range(count):
             for lane in range(0, samples, lanes):
-                store(newr, j + lane, load(re, i + lane))
-                store(newi, j + lane, load(im, i + lane))
+                store(new, (target ^ spots[k]) * samples + lane, load(old, k * samples + lane))
 
 
 @njit(**JIT)
-def gather(newr, newi, target, spots, re, im, base, count, samples):
+def gather(new, target, spots, old, count, samples):
     """Undoes ``scatter``."""
+    lanes = lanes_of(old)
     if samples == 1:
         for k in range(count):
-            re[base + k] = newr[target ^ spots[k]]
-            im[base + k] = newi[target ^ spots[k]]
-        return
-    lanes = lanes_of(re)
-    for k in range(count):
-        i, j = (base + k) * samples, (target ^ spots[k]) * samples
-        if samples < lanes:
+            old[k] = new[target ^ spots[k]]
+    elif samples < lanes:
+        for k in range(count):
             for lane in range(samples):
-                re[i + lane] = newr[j + lane]
-                im[i + lane] = newi[j + lane]
-        else:
+                old[k * samples + lane] = new[(target ^ spots[k]) * samples + lane]
+    else:
+        for k in range(count):
             for lane in range(0, samples, lanes):
-                store(re, i + lane, load(newr, j + lane))
-                store(im, i + lane, load(newi, j + lane))
+                store(old, k * samples + lane, load(new, (target ^ spots[k]) * samples + lane))
 
 
 @njit(**JIT)

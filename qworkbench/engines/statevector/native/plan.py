@@ -63,6 +63,17 @@ class Strings(NamedTuple):
     weights: np.ndarray
     """Shape ``(strings, O)``."""
     offset: np.ndarray
+    move: np.ndarray
+    """A reordering before products are read, as in ``Plan``; ``[-1]`` if there is none."""
+
+
+def absorb_last(passes: Sequence[Pass], strings: Strings) -> tuple[Sequence[Pass], Strings]:
+    """Leave out a last phase that only products of Zs follow: they see its reordering and nothing else of it."""
+    last = passes[-1]
+    if last.kind != "phase" or len(strings.others):
+        return passes, strings
+    move = np.array([-1] if last.move is None else move_code(last.move), np.int64)
+    return passes[:-1], strings._replace(move=move)
 
 
 def make_strings(observables: Sequence[SparsePauliOp]) -> Strings:
@@ -84,7 +95,7 @@ def make_strings(observables: Sequence[SparsePauliOp]) -> Strings:
     rest = [key for key in strings if key not in set(simple)]
     weights = np.array([strings[key] for key in [*simple, *rest]]).reshape(len(strings), len(observables))
     others = np.array(rest, np.int64).reshape(-1, 3)
-    return Strings(product_table([key[1] for key in simple], n_qubits).ravel(), others, weights, offset)
+    return Strings(product_table([key[1] for key in simple], n_qubits).ravel(), others, weights, offset, np.array([-1]))
 
 
 def product_table(masks: Sequence[int], n_qubits: int) -> np.ndarray:
@@ -161,7 +172,7 @@ class _Builder:
             masks.setdefault(mask, []).append((slot, coefficient))
         rows = [self._row(terms) for terms in masks.values()]
         table = self._put(*product_table(list(masks), self._n_qubits).flat)
-        move = -1 if step.move is None else self._put(step.move.shift, *step.move.columns, *low_targets(step.move))
+        move = -1 if step.move is None else self._put(*move_code(step.move))
         flags = int(any(sampled for _, sampled in rows)) + 2 * int(any(slot >= 0 for _, slot, _ in step.terms))
         return self._put(PHASE, len(rows), flags, move, table, *(n for row in rows for n in row))
 
@@ -192,6 +203,11 @@ class _Builder:
             np.array(slot, np.int64),
             np.array(coefficient, np.float64),
         )
+
+
+def move_code(move: Linear) -> list[int]:
+    """A reordering as integers: shift, where each bit goes, where the lowest amplitudes go."""
+    return [move.shift, *move.columns, *low_targets(move)]
 
 
 def low_targets(move: Linear) -> list[int]:

@@ -19,13 +19,23 @@ from numba import njit
 from qworkbench.engines.statevector.native import phases, rotations
 from qworkbench.engines.statevector.native.meeting import meet
 from qworkbench.engines.statevector.native.plan import DENSE, PAIR, PHASE, PRODUCT, ROTATE
-from qworkbench.engines.statevector.native.registers import JIT, after, cached, lanes_of, pointer
+from qworkbench.engines.statevector.native.registers import (
+    JIT,
+    after,
+    cached,
+    fill,
+    lanes_of,
+    load,
+    pointer,
+    store,
+    total,
+)
 
 FIRST, SAMPLES, SIZE, BLOCK, N_QUBITS, THREAD, THREADS, PADDED = range(8)
 """Entries of ``place``: the chunk's first sample, samples, numbers of a plane, log2 of a block's numbers, qubits, this
 thread, how many share the chunk, samples of all chunks. Then where parts of ``scratch`` begin, and of ``sums``."""
 MATRICES, TABLE, FACTOR, COSINE, SINE, ALONE, REGISTER, WORK = range(8, 16)
-TOTAL, RUN_SUMS, PRODUCT_SUMS = range(16, 19)
+RUN_SUMS, PRODUCT_SUMS = range(16, 18)
 
 
 @njit(**JIT)
@@ -67,50 +77,73 @@ def cosine_sine(shared, sampled, place, row, own, lane):
 
 
 @njit(**JIT)
-def run_matrix(code, run, numbers, shared, sampled, place, inverse, m, at, width, u):
-    """The matrix of a run (or its inverse) into eight rows of ``m`` from ``at``; ``u`` is room."""
-    wide = place[SAMPLES] if code[run + 2] else 1
-    for k in range(8 * wide):
-        u[k] = 1.0 if k < wide or (3 * wide <= k and k < 4 * wide) else 0.0
-    for e in range(run + 5, run + 5 + 4 * code[run + 1], 4):
-        axis, row, own, at_number = code[e], code[e + 1], code[e + 2], code[e + 3]
-        for lane in range(wide):
-            ar, br, cr, dr = u[lane], u[wide + lane], u[2 * wide + lane], u[3 * wide + lane]
-            ai, bi, ci, di = u[4 * wide + lane], u[5 * wide + lane], u[6 * wide + lane], u[7 * wide + lane]
-            if axis < 0:
-                f = after(numbers, at_number)
-                a, b = f[0] * ar - f[4] * ai + f[1] * cr - f[5] * ci, f[0] * ai + f[4] * ar + f[1] * ci + f[5] * cr
-                c, d = f[2] * ar - f[6] * ai + f[3] * cr - f[7] * ci, f[2] * ai + f[6] * ar + f[3] * ci + f[7] * cr
-                ar, ai, cr, ci = a, b, c, d
-                a, b = f[0] * br - f[4] * bi + f[1] * dr - f[5] * di, f[0] * bi + f[4] * br + f[1] * di + f[5] * dr
-                c, d = f[2] * br - f[6] * bi + f[3] * dr - f[7] * di, f[2] * bi + f[6] * br + f[3] * di + f[7] * dr
-                br, bi, dr, di = a, b, c, d
-            else:
-                x, y = cosine_sine(shared, sampled, place, row, own, lane)
-                if axis == 0:
-                    ar, cr, ai, ci = x * ar + y * ci, x * cr + y * ai, x * ai - y * cr, x * ci - y * ar
-                    br, dr, bi, di = x * br + y * di, x * dr + y * bi, x * bi - y * dr, x * di - y * br
-                elif axis == 1:
-                    ar, cr, ai, ci = x * ar - y * cr, y * ar + x * cr, x * ai - y * ci, y * ai + x * ci
-                    br, dr, bi, di = x * br - y * dr, y * br + x * dr, x * bi - y * di, y * bi + x * di
-                else:
-                    ar, ai, br, bi = x * ar + y * ai, x * ai - y * ar, x * br + y * bi, x * bi - y * br
-                    cr, ci, dr, di = x * cr - y * ci, x * ci + y * cr, x * dr - y * di, x * di + y * dr
-            u[lane], u[wide + lane], u[2 * wide + lane], u[3 * wide + lane] = ar, br, cr, dr
-            u[4 * wide + lane], u[5 * wide + lane], u[6 * wide + lane], u[7 * wide + lane] = ai, bi, ci, di
-    for part in range(8):
-        source, sign = part, 1.0
-        if inverse:
-            sign = 1.0 if part < 4 else -1.0
-            if part % 4 == 1 or part % 4 == 2:
-                source = part ^ 3
-        for lane in range(width):
-            m[at + part * width + lane] = sign * u[source * wide + (lane % wide if wide > 1 else 0)]
+def cosines_sines(shared, sampled, place, row, own, t, room):
+    """Of a row, for the samples of register ``t``; few samples are repeated until they fill it."""
+    samples, lanes = place[SAMPLES], lanes_of(room)
+    if not own:
+        return fill(room, shared[2 * row]), fill(room, shared[2 * row + 1])
+    at, below = 2 * row * place[PADDED] + place[FIRST] + t, place[PADDED]
+    if samples >= lanes:
+        return load(sampled, at), load(sampled, at + below)
+    for lane in range(lanes):
+        room[lane] = sampled[at + lane % samples]
+    cosine = load(room, 0)
+    for lane in range(lanes):
+        room[lane] = sampled[at + below + lane % samples]
+    return cosine, load(room, 0)
 
 
 @njit(**JIT)
-def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, shared_slopes, sampled_slopes):
+def run_matrix(code, run, numbers, shared, sampled, place, inverse, m, at, width, room):
+    """The matrix of a run (or its inverse) into eight rows of ``m`` from ``at``; ``room`` holds a register."""
+    for t in range(0, width, lanes_of(m)):
+        ar, br, cr, dr = fill(m, 1.0), fill(m, 0.0), fill(m, 0.0), fill(m, 1.0)
+        ai, bi, ci, di = fill(m, 0.0), fill(m, 0.0), fill(m, 0.0), fill(m, 0.0)
+        for e in range(run + 5, run + 5 + 4 * code[run + 1], 4):
+            axis = code[e]
+            if axis < 0:
+                f = after(numbers, code[e + 3])
+                p, q, r, s = fill(m, f[0]), fill(m, f[1]), fill(m, f[2]), fill(m, f[3])
+                u, v, x, y = fill(m, f[4]), fill(m, f[5]), fill(m, f[6]), fill(m, f[7])
+                ar, ai, cr, ci = (
+                    p * ar - u * ai + q * cr - v * ci, p * ai + u * ar + q * ci + v * cr,
+                    r * ar - x * ai + s * cr - y * ci, r * ai + x * ar + s * ci + y * cr,
+                )  # fmt: skip
+                br, bi, dr, di = (
+                    p * br - u * bi + q * dr - v * di, p * bi + u * br + q * di + v * dr,
+                    r * br - x * bi + s * dr - y * di, r * bi + x * br + s * di + y * dr,
+                )  # fmt: skip
+                continue
+            x, y = cosines_sines(shared, sampled, place, code[e + 1], code[e + 2], t, room)
+            if axis == 0:
+                ar, cr, ai, ci = x * ar + y * ci, x * cr + y * ai, x * ai - y * cr, x * ci - y * ar
+                br, dr, bi, di = x * br + y * di, x * dr + y * bi, x * bi - y * dr, x * di - y * br
+            elif axis == 1:
+                ar, cr, ai, ci = x * ar - y * cr, y * ar + x * cr, x * ai - y * ci, y * ai + x * ci
+                br, dr, bi, di = x * br - y * dr, y * br + x * dr, x * bi - y * di, y * bi + x * di
+            else:
+                ar, ai, br, bi = x * ar + y * ai, x * ai - y * ar, x * br + y * bi, x * bi - y * br
+                cr, ci, dr, di = x * cr - y * ci, x * ci + y * cr, x * dr - y * di, x * di + y * dr
+        if inverse:
+            none = fill(m, 0.0)
+            br, cr, ai, bi, ci, di = cr, br, none - ai, none - ci, none - bi, none - di
+        k = at + t
+        store(m, k, ar)
+        store(m, k + width, br)
+        store(m, k + 2 * width, cr)
+        store(m, k + 3 * width, dr)
+        store(m, k + 4 * width, ai)
+        store(m, k + 5 * width, bi)
+        store(m, k + 6 * width, ci)
+        store(m, k + 7 * width, di)
+
+
+@njit(**JIT)
+def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room, by_shared, by_sampled):
     """Adds the slopes of a run's rows, from three rows of ``sums``: x, y, z after the run."""
+    if code[run + 2] and place[SAMPLES] >= lanes_of(room):
+        many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room, by_shared, by_sampled)
+        return
     wide = place[SAMPLES] if code[run + 2] else 1
     for lane in range(wide):
         x, y, z = 0.0, 0.0, 0.0
@@ -128,9 +161,9 @@ def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, shar
                 continue
             slope = 2 * (x if axis == 0 else (y if axis == 1 else z))
             if own:
-                sampled_slopes[row * place[PADDED] + place[FIRST] + lane] += slope
+                by_sampled[row * place[PADDED] + place[FIRST] + lane] += slope
             else:
-                shared_slopes[row] += slope
+                by_shared[row] += slope
             c, s = cosine_sine(shared, sampled, place, row, own, lane)
             # The vector turns by twice the angle of the row, and undoing turns it backwards.
             c, s = c * c - s * s, 2 * c * s
@@ -143,13 +176,53 @@ def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, shar
 
 
 @njit(**JIT)
-def run_matrices(code, o, numbers, shared, sampled, place, inverse, scratch, sums, lanes, stride):
+def narrow(sums, at, room):
+    """A register of sums in the precision of the state."""
+    for lane in range(lanes_of(room)):
+        room[lane] = sums[at + lane]
+    return load(room, 0)
+
+
+@njit(**JIT)
+def many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room, by_shared, by_sampled):
+    """``run_slopes`` for a matrix a sample, a register of samples at a time."""
+    for t in range(0, width, lanes_of(room)):
+        x, y, z = narrow(sums, at + t, room), narrow(sums, at + width + t, room), narrow(sums, at + 2 * width + t, room)
+        for e in range(run + 1 + 4 * code[run + 1], run + 1, -4):
+            axis, row, own = code[e], code[e + 1], code[e + 2]
+            if axis < 0:
+                r = after(numbers, code[e + 3] + 8)
+                x, y, z = (
+                    fill(room, r[0]) * x + fill(room, r[1]) * y + fill(room, r[2]) * z,
+                    fill(room, r[3]) * x + fill(room, r[4]) * y + fill(room, r[5]) * z,
+                    fill(room, r[6]) * x + fill(room, r[7]) * y + fill(room, r[8]) * z,
+                )
+                continue
+            slope = x if axis == 0 else (y if axis == 1 else z)
+            if own:
+                to = row * place[PADDED] + place[FIRST] + t
+                store(by_sampled, to, load(by_sampled, to) + slope + slope)
+            else:
+                by_shared[row] += 2 * total(slope)
+            c, s = cosines_sines(shared, sampled, place, row, own, t, room)
+            c, s = c * c - s * s, c * s + c * s
+            if axis == 0:
+                y, z = c * y + s * z, c * z - s * y
+            elif axis == 1:
+                z, x = c * z + s * x, c * x - s * z
+            else:
+                x, y = c * x + s * y, c * y - s * x
+
+
+@njit(**JIT)
+def run_matrices(code, o, numbers, shared, sampled, place, inverse, scratch, lanes, stride):
     """The matrices of all runs of an operation, in the form that ``turn`` wants."""
     shift = log2(place[SAMPLES])
     for k in range(code[o + 1]):
         run, at = code[o + 3 + k], place[MATRICES] + k * stride
         width = run_width(code, run, place, lanes)
-        run_matrix(code, run, numbers, shared, sampled, place, inverse, scratch, at, width, after(sums, place[TOTAL]))
+        room = after(scratch, place[REGISTER])
+        run_matrix(code, run, numbers, shared, sampled, place, inverse, scratch, at, width, room)
         if (1 << (code[run] + shift)) < lanes:
             rotations.near_rows(scratch, at, code[run] + shift, lanes, code[run + 3])
 
@@ -191,7 +264,7 @@ def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arri
     re, im = pair_of(planes, place, p)
     lanes, shift, block_bits = lanes_of(re), log2(place[SAMPLES]), place[BLOCK]
     stride = 8 * max(place[SAMPLES], lanes)
-    run_matrices(code, o, numbers, shared, sampled, place, np.bool_(False), scratch, sums, lanes, stride)
+    run_matrices(code, o, numbers, shared, sampled, place, np.bool_(False), scratch, lanes, stride)
     begin, end = share(place[SIZE] >> block_bits, place)
     for block in range(begin, end):
         for k in range(code[o + 1]):
@@ -214,7 +287,7 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
     lr, li = pair_of(planes, place, co)
     lanes, shift, block_bits = lanes_of(pr), log2(place[SAMPLES]), place[BLOCK]
     stride, register = 8 * max(place[SAMPLES], lanes), after(scratch, place[REGISTER])
-    run_matrices(code, o, numbers, shared, sampled, place, np.bool_(True), scratch, sums, lanes, stride)
+    run_matrices(code, o, numbers, shared, sampled, place, np.bool_(True), scratch, lanes, stride)
     for k in range(place[RUN_SUMS], place[RUN_SUMS] + code[o + 1] * stride):
         sums[k] = 0
     begin, end = share(place[SIZE] >> block_bits, place)
@@ -239,7 +312,7 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
                 first, last,
             )  # fmt: skip
         if code[run + 4]:
-            run_slopes(code, run, numbers, shared, sampled, place, sums, sums_at, width, by_shared, by_sampled)
+            run_slopes(code, run, numbers, shared, sampled, place, sums, sums_at, width, register, by_shared, by_sampled)
 
 
 @njit(**JIT)
@@ -314,7 +387,8 @@ def phase(code, o, shared, sampled, place, planes, scratch, p, s):
         if move >= 0:
             target = phases.target_of(block, low, n_qubits, after(code, move))
             spots = after(code, move + 1 + n_qubits)
-            phases.scatter(re, im, block << low, newr, newi, target, spots, count, samples)
+            phases.scatter(after(re, (block << low) * samples), newr, target, spots, count, samples)
+            phases.scatter(after(im, (block << low) * samples), newi, target, spots, count, samples)
     return s if move >= 0 else p
 
 
@@ -337,7 +411,9 @@ def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p,
         oldr, oldi = pair_of(planes, place, p)
         for block in range(begin, end):
             target, spots = phases.target_of(block, low, n_qubits, after(code, move)), after(code, move + 1 + n_qubits)
-            phases.gather(oldr, oldi, target, spots, pr, pi, block << low, count, samples)
+            at = (block << low) * samples
+            phases.gather(oldr, target, spots, after(pr, at), count, samples)
+            phases.gather(oldi, target, spots, after(pi, at), count, samples)
         meet(arrivals, place[THREADS])
     if code[o + 1] and not whole:
         make_table(code, o, place, scratch, cosine, sine, np.int64(0), low, wide, np.bool_(True))
@@ -346,7 +422,9 @@ def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p,
         base = block << low
         if move >= 0:
             target, spots = phases.target_of(block, low, n_qubits, after(code, move)), after(code, move + 1 + n_qubits)
-            phases.gather(oldr, oldi, target, spots, lr, li, base, count, samples)
+            at = base * samples
+            phases.gather(oldr, target, spots, after(lr, at), count, samples)
+            phases.gather(oldi, target, spots, after(li, at), count, samples)
         if code[o + 2] & 2:
             t, work = after(scratch, place[WORK]), after(scratch, place[FACTOR])
             phases.imaginary_overlap(pr, pi, lr, li, base, count, samples, wide, t)
@@ -373,15 +451,14 @@ def turn_pair(code, o, k, numbers, shared, sampled, place, re, im, scratch, sums
     run, n_places, samples, at = code[o + 1], code[o + 2], place[SAMPLES], place[MATRICES]
     places, entry = after(code, o + 4), o + 4 + n_places + 3 * k
     zero, one, backwards = code[entry], code[entry + 1], inverse != (code[entry + 2] < 0)
-    lanes, total = lanes_of(re), after(sums, place[TOTAL])
+    lanes, register = lanes_of(re), after(scratch, place[REGISTER])
     if (samples << places[0]) < lanes:
-        wide = samples if code[run + 2] else 1
-        run_matrix(code, run, numbers, shared, sampled, place, backwards, scratch, at, wide, total)
+        run_matrix(code, run, numbers, shared, sampled, place, backwards, scratch, at, lanes, register)
         first, last = share(1 << (place[N_QUBITS] - n_places), place)
-        rotations.turn_few(re, im, first, last, places, n_places, np.int64(0), zero, one, samples, scratch, at, wide)
+        rotations.turn_few(re, im, first, last, places, n_places, np.int64(0), zero, one, samples, scratch, at, lanes)
         return
     width = run_width(code, run, place, lanes)
-    run_matrix(code, run, numbers, shared, sampled, place, backwards, scratch, at, width, total)
+    run_matrix(code, run, numbers, shared, sampled, place, backwards, scratch, at, width, register)
     first, last = share((place[SIZE] // width) >> n_places, place)
     lift, zero, one = log2(samples) - log2(width), zero * samples // width, one * samples // width
     rotations.turn_some(re, im, first, last, places, n_places, lift, zero, one, width, scratch, at)
@@ -423,7 +500,8 @@ def unpair(code, o, numbers, shared, sampled, place, planes, scratch, sums, p, c
         turn_pair(code, o, k, numbers, shared, sampled, place, pr, pi, scratch, sums, backwards)
         turn_pair(code, o, k, numbers, shared, sampled, place, lr, li, scratch, sums, backwards)
     if code[run + 4]:
-        run_slopes(code, run, numbers, shared, sampled, place, sums, place[RUN_SUMS], width, by_shared, by_sampled)
+        at, register = place[RUN_SUMS], after(scratch, place[REGISTER])
+        run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, register, by_shared, by_sampled)
 
 
 @njit(**JIT)
@@ -471,8 +549,8 @@ def product(code, o, numbers, shared, sampled, place, planes, scratch, sums, arr
     width = max(place[SAMPLES], lanes_of(planes))
     for k in range(code[o + 1]):
         at = place[MATRICES] + 8 * width * k
-        total = after(sums, place[TOTAL])
-        run_matrix(code, code[o + 3 + k], numbers, shared, sampled, place, np.bool_(False), scratch, at, width, total)
+        room = after(scratch, place[REGISTER])
+        run_matrix(code, code[o + 3 + k], numbers, shared, sampled, place, np.bool_(False), scratch, at, width, room)
         # The rows a b c d (real, imaginary) become a c, real and imaginary in turn.
         for lane in range(at, at + width):
             ai, cr, ci = scratch[lane + 4 * width], scratch[lane + 2 * width], scratch[lane + 6 * width]
@@ -511,7 +589,7 @@ def unproduct(code, o, numbers, shared, sampled, place, planes, scratch, sums, a
                 sums[lane] = s0 * ci + s1 * cr + s2 * ai + s3 * ar
                 sums[lane + width] = s2 * ar - s3 * ai - s0 * cr + s1 * ci
                 sums[lane + 2 * width] = s0 * ai + s1 * ar - s2 * ci - s3 * cr
-            run_slopes(code, run, numbers, shared, sampled, place, sums, summed, width, by_shared, by_sampled)
+            run_slopes(code, run, numbers, shared, sampled, place, sums, summed, width, register, by_shared, by_sampled)
 
 
 @njit(**JIT)
@@ -579,17 +657,41 @@ def string_blocks(place):
 
 
 @njit(**JIT)
-def string_values(products, n_products, others, n_others, place, planes, scratch, p, out):
+def spare_plane(planes, place, p):
+    """A plane that holds neither the state nor the co-state."""
+    return pair_of(planes, place, 1 - p)[0]
+
+
+@njit(**JIT)
+def squares(pr, pi, t, start, count):
+    """Probabilities of some amplitudes."""
+    for j in range(count):
+        x, y = pr[start + j], pi[start + j]
+        t[j] = x * x + y * y
+
+
+@njit(**JIT)
+def string_values(products, n_products, others, n_others, move, place, planes, scratch, arrivals, p, out):
     """Adds the value of each Pauli string, on this thread's share, to ``out``: a number a sample and string."""
     pr, pi = pair_of(planes, place, p)
     samples = place[SAMPLES]
     low, count, begin, end = string_blocks(place)
     if n_products:
         t, work, alone = after(scratch, place[TABLE]), after(scratch, place[FACTOR]), after(scratch, place[ALONE])
+        moved = spare_plane(planes, place, p)
+        if move[0] >= 0:
+            for block in range(begin, end):
+                squares(pr, pi, t, block * count, count)
+                target = phases.target_of(block, low, place[N_QUBITS], move)
+                spots = after(move, 1 + place[N_QUBITS])
+                phases.scatter(t, moved, target, spots, 1 << low, samples)
+            meet(arrivals, place[THREADS])
         for block in range(begin, end):
-            for j in range(count):
-                x, y = pr[block * count + j], pi[block * count + j]
-                t[j] = x * x + y * y
+            if move[0] >= 0:
+                for j in range(count):
+                    t[j] = moved[block * count + j]
+            else:
+                squares(pr, pi, t, block * count, count)
             phases.signed_sums(low, place[N_QUBITS], block, samples, products, t, work, alone, out)
     for k in range(n_others):
         x, z, turns, at = others[3 * k], others[3 * k + 1], others[3 * k + 2], (n_products + k) * samples
@@ -597,15 +699,24 @@ def string_values(products, n_products, others, n_others, place, planes, scratch
 
 
 @njit(**JIT)
-def seed_costate(products, n_products, others, n_others, place, planes, scratch, arrivals, p, co, weights):
+def seed_costate(products, n_products, others, n_others, move, place, planes, scratch, arrivals, p, co, weights):
     """Sets the co-state to ``sum_s weights[s] P_s state``, on this thread's share."""
     pr, pi = pair_of(planes, place, p)
     samples = place[SAMPLES]
     lr, li = pair_of(planes, place, co)
     low, count, begin, end = string_blocks(place)
-    table, factor = after(scratch, place[TABLE]), after(scratch, place[FACTOR])
+    table, factor, moved = after(scratch, place[TABLE]), after(scratch, place[FACTOR]), spare_plane(planes, place, p)
+    if move[0] >= 0:
+        for block in range(begin, end):
+            to = after(moved, block * count)
+            phases.weight_table(low, place[N_QUBITS], block, samples, products, weights, to, factor)
+        meet(arrivals, place[THREADS])
     for block in range(begin, end):
-        phases.weight_table(low, place[N_QUBITS], block, samples, products, weights, table, factor)
+        if move[0] >= 0:
+            target = phases.target_of(block, low, place[N_QUBITS], move)
+            phases.gather(moved, target, after(move, 1 + place[N_QUBITS]), table, 1 << low, samples)
+        else:
+            phases.weight_table(low, place[N_QUBITS], block, samples, products, weights, table, factor)
         for j in range(count):
             lr[block * count + j] = table[j] * pr[block * count + j]
             li[block * count + j] = table[j] * pi[block * count + j]
@@ -650,7 +761,7 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
     shared, sampled, products, others = pointer(turns[0]), pointer(turns[1]), pointer(strings[0]), pointer(strings[1])
     place, planes, scratch, sums = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
     arrivals, out, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), len(values)
-    n_others = len(strings[1])
+    n_others, move = len(strings[1]), pointer(strings[2])
     for index in range(place[FIRST], len(chunks), step):
         enter(place, pointer(chunks), index)
         p = walk(starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals)
@@ -658,7 +769,7 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
             samples = place[SAMPLES]
             for k in range(n_strings * samples):
                 out[k] = 0
-            string_values(products, n_strings - n_others, others, n_others, place, planes, scratch, p, out)
+            string_values(products, n_strings - n_others, others, n_others, move, place, planes, scratch, arrivals, p, out)
             for k in range(n_strings):
                 for lane in range(samples):
                     values[k, place[FIRST] + lane] += out[k * samples + lane]
@@ -677,7 +788,7 @@ def backward(plan, turns, strings, chunks, step, room, weights, given, kept, by_
     shared, sampled, products, others = pointer(turns[0]), pointer(turns[1]), pointer(strings[0]), pointer(strings[1])
     place, planes, scratch, sums = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
     arrivals, chosen, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), len(weights)
-    n_others = len(strings[1])
+    n_others, move = len(strings[1]), pointer(strings[2])
     for index in range(place[FIRST], len(chunks), step):
         enter(place, pointer(chunks), index)
         p, co, samples = np.int64(0), np.int64(2), place[SAMPLES]
@@ -694,7 +805,7 @@ def backward(plan, turns, strings, chunks, step, room, weights, given, kept, by_
                 for lane in range(samples):
                     chosen[k * samples + lane] = weights[k, place[FIRST] + lane]
             seed_costate(
-                products, n_strings - n_others, others, n_others, place, planes, scratch, arrivals, p, co, chosen
+                products, n_strings - n_others, others, n_others, move, place, planes, scratch, arrivals, p, co, chosen
             )  # fmt: skip
         walk_back(
             starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co,
