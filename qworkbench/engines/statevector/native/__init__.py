@@ -20,7 +20,10 @@ from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
 from qworkbench.engines.statevector.passes import compile_passes
 from qworkbench.lowering import Angles, LoweredCircuit
 
-CHUNK_NUMBERS = 2**12
+CHUNK_BYTES = 2**15
+"""Of a plane of a chunk: with its twins it stays close to the core."""
+REGISTER_CHUNK_BYTES = 2**18
+"""Of a plane with as many samples as a register has lanes: up to here they are worth more than a smaller chunk."""
 BLOCK_BYTES = 2**13
 """A plane's part that stays in the nearest cache, with its twins of the other planes, while several rotations pass."""
 KEPT_BYTES = 2**28
@@ -90,7 +93,9 @@ class NativeExecutor:
         """``(first sample, samples)`` of each chunk, and the samples of all: the last one is padded."""
         if self._last_chunks is None or self._last_chunks[0] != (n_samples, itemsize):
             least = max(1, REGISTER_BYTES // itemsize >> self._n_qubits)
-            most = max(least, CHUNK_NUMBERS >> self._n_qubits)
+            most = max(least, CHUNK_BYTES // itemsize >> self._n_qubits)
+            if most < REGISTER_BYTES // itemsize and REGISTER_BYTES << self._n_qubits <= REGISTER_CHUNK_BYTES:
+                most = REGISTER_BYTES // itemsize
             whole = [(start, most) for start in range(0, n_samples - most + 1, most)]
             done = len(whole) * most
             if done < n_samples:
@@ -151,7 +156,13 @@ class NativeExecutor:
         threads, sharing = self._threads(batch)
         plan, strings = self._plan, self._strings
         turns = (batch.shared, batch.sampled)
-        return tuple(plan[:3]), turns, (strings.products, strings.others, strings.move), batch.chunks, threads // sharing
+        return (
+            tuple(plan[:3]),
+            turns,
+            (strings.products, strings.others, strings.move),
+            batch.chunks,
+            threads // sharing,
+        )
 
     def _forward(self, batch: Batch, measured: bool, keep: bool) -> tuple[np.ndarray, np.ndarray]:
         """String values ``(strings, samples)`` and, one chunk after the other, planes of the states."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from qworkbench.engines.statevector.native.registers import JIT, after, fill, lanes_of, load, store, total
+from qworkbench.engines.statevector.native.registers import JIT, after, fill, lanes_of, load, store
 
 
 @njit(**JIT)
@@ -280,18 +280,23 @@ def fill_register(fr, fi, wide):
 
 @njit(**JIT)
 def imaginary_overlap(pr, pi, lr, li, base, count, samples, wide, t):
-    """``Im(conj(co-state) state)`` of ``count`` amplitudes from ``base``, summed over samples if ``wide`` is 1."""
+    """``Im(conj(co-state) state)`` of ``count`` amplitudes from ``base``, ``wide`` numbers each.
+
+    They are the samples, or partial sums over them that fill a register.
+    """
     lanes = lanes_of(pr)
-    if wide == samples:
+    if wide < lanes:
         for j in range(count * samples):
             i = base * samples + j
             t[j] = lr[i] * pi[i] - li[i] * pr[i]
         return
     for k in range(count):
-        summed = fill(pr, 0.0)
-        for i in range((base + k) * samples, (base + k + 1) * samples, lanes):
-            summed = summed + load(lr, i) * load(pi, i) - load(li, i) * load(pr, i)
-        t[k] = total(summed)
+        row = (base + k) * samples
+        for lane in range(0, wide, lanes):
+            summed = fill(pr, 0.0)
+            for i in range(row + lane, row + samples, wide):
+                summed = summed + load(lr, i) * load(pi, i) - load(li, i) * load(pr, i)
+            store(t, k * wide + lane, summed)
 
 
 @njit(**JIT)

@@ -312,13 +312,17 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
                 first, last,
             )  # fmt: skip
         if code[run + 4]:
-            run_slopes(code, run, numbers, shared, sampled, place, sums, sums_at, width, register, by_shared, by_sampled)
+            run_slopes(
+                code, run, numbers, shared, sampled, place, sums, sums_at, width, register, by_shared, by_sampled
+            )
 
 
 @njit(**JIT)
 def table_shape(own, place, lanes):
     """Samples that a phase table tells apart, and the bits of its blocks of amplitudes."""
-    if not own and (place[SAMPLES] >= lanes or place[SAMPLES] == 1):
+    if not own and place[SAMPLES] >= lanes:
+        return 1, min(place[N_QUBITS], place[BLOCK] - log2(lanes))
+    if not own and place[SAMPLES] == 1:
         return 1, min(place[N_QUBITS], place[BLOCK])
     return place[SAMPLES], max(min(place[N_QUBITS], place[BLOCK] - log2(place[SAMPLES])), 0)
 
@@ -399,8 +403,9 @@ def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p,
     wide, low = table_shape(code[o + 2] & 1, place, lanes_of(planes))
     count = 1 << low
     cosine, sine = product_turns(code, o, shared, sampled, place, scratch, wide)
-    own_sums = after(sums, place[PRODUCT_SUMS])
-    for k in range(code[o + 1] * wide):
+    # A table that all samples share is one number a row, but sums over the rows are cheaper a register at a time.
+    own_sums, own_wide = after(sums, place[PRODUCT_SUMS]), min(samples, lanes_of(planes)) if wide == 1 else wide
+    for k in range(code[o + 1] * own_wide):
         own_sums[k] = 0
     whole = low == n_qubits or phases.crosses(low, n_qubits, after(code, code[o + 4]))
     begin, end = share(1 << (n_qubits - low), place)
@@ -427,9 +432,9 @@ def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p,
             phases.gather(oldi, target, spots, after(li, at), count, samples)
         if code[o + 2] & 2:
             t, work = after(scratch, place[WORK]), after(scratch, place[FACTOR])
-            phases.imaginary_overlap(pr, pi, lr, li, base, count, samples, wide, t)
+            phases.imaginary_overlap(pr, pi, lr, li, base, count, samples, own_wide, t)
             table, alone = after(code, code[o + 4]), after(scratch, place[ALONE])
-            phases.signed_sums(low, n_qubits, block, wide, table, t, work, alone, own_sums)
+            phases.signed_sums(low, n_qubits, block, own_wide, table, t, work, alone, own_sums)
         if code[o + 1]:
             if whole:
                 make_table(code, o, place, scratch, cosine, sine, block, low, wide, np.bool_(False))
@@ -437,11 +442,11 @@ def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p,
             apply_phase(code, o, place, planes, scratch, cosine, sine, block, low, wide, whole, newl, -1.0)
     for k in range(code[o + 1]):
         row, own = code[o + 5 + 2 * k], code[o + 6 + 2 * k]
-        for lane in range(wide):
+        for lane in range(own_wide):
             if own:
-                by_sampled[row * place[PADDED] + place[FIRST] + lane] += 2 * own_sums[k * wide + lane]
+                by_sampled[row * place[PADDED] + place[FIRST] + lane] += 2 * own_sums[k * own_wide + lane]
             else:
-                by_shared[row] += 2 * own_sums[k * wide + lane]
+                by_shared[row] += 2 * own_sums[k * own_wide + lane]
     return newp, newl, rest
 
 
@@ -769,7 +774,9 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
             samples = place[SAMPLES]
             for k in range(n_strings * samples):
                 out[k] = 0
-            string_values(products, n_strings - n_others, others, n_others, move, place, planes, scratch, arrivals, p, out)
+            string_values(
+                products, n_strings - n_others, others, n_others, move, place, planes, scratch, arrivals, p, out
+            )
             for k in range(n_strings):
                 for lane in range(samples):
                     values[k, place[FIRST] + lane] += out[k * samples + lane]
