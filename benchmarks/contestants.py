@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.workloads import GateCall, Workload
+from qworkbench.engines.pennylane import FIXED, ROTATIONS
 
 
 class StepResult(NamedTuple):
@@ -81,34 +82,7 @@ def qworkbench_layer(workload: Workload, dtype: torch.dtype) -> Step:
     return torch_step(workload, dtype, lambda inputs, _: layer(inputs), layer.weights)
 
 
-PENNYLANE = {
-    "rx": "RX",
-    "ry": "RY",
-    "rz": "RZ",
-    "p": "PhaseShift",
-    "rxx": "IsingXX",
-    "ryy": "IsingYY",
-    "rzz": "IsingZZ",
-    "crx": "CRX",
-    "cry": "CRY",
-    "crz": "CRZ",
-    "cp": "ControlledPhaseShift",
-    "h": "Hadamard",
-    "x": "PauliX",
-    "y": "PauliY",
-    "z": "PauliZ",
-    "s": "S",
-    "t": "T",
-    "sx": "SX",
-    "cx": "CNOT",
-    "cy": "CY",
-    "cz": "CZ",
-    "ch": "CH",
-    "swap": "SWAP",
-    "iswap": "ISWAP",
-    "ccx": "Toffoli",
-    "cswap": "CSWAP",
-}
+PENNYLANE = ROTATIONS | FIXED | {"iswap": "ISWAP"}
 
 
 def _apply(qml: Any, gate: GateCall, angle: Any) -> None:

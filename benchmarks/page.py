@@ -77,7 +77,7 @@ def _short(value: float) -> str:
 
 
 def _ratio(value: float) -> str:
-    return f"1/{1 / value:,.0f}" if 0 < value < 0.1 else _short(value)
+    return f"1/{_short(1 / value)}" if 0 < value < 0.5 else _short(value)
 
 
 def behaviour_tables(records: Sequence[RunRecord]) -> list[Table]:

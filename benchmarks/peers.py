@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,64 +132,81 @@ def _qulacs_fixed(qulacs: Any, gate: GateCall) -> Any:
     return qulacs.gate.DenseMatrix(list(gate.qubits), get_standard_gate_name_mapping()[gate.name].to_matrix())
 
 
-def qulacs_backprop(workload: Workload, dtype: torch.dtype) -> Step:
-    """One forward and one ``backprop`` a sample, in a loop, as an ``autograd.Function``; always complex128."""
-    import qulacs
+class _QulacsCircuit:
+    """A workload in qulacs, one sample at a time."""
 
-    n_qubits = workload.size.n_qubits
-    circuit, turns = qulacs.ParametricQuantumCircuit(n_qubits), []
-    for gate in workload.gates:
-        if gate.input is None and gate.weight is None:
-            circuit.add_gate(_qulacs_fixed(qulacs, gate))
-            continue
-        for letters, qubits, factor in pauli_rotations(gate):
-            circuit.add_parametric_multi_Pauli_rotation_gate(list(qubits), [_PAULI[c] for c in letters], 0.0)
-            # qulacs turns by exp(+i t/2 P).
-            turns.append((gate.input, gate.weight, -factor))
-    of_input = [(k, i, f) for k, (i, _, f) in enumerate(turns) if i is not None]
-    of_weight = [(k, w, f) for k, (_, w, f) in enumerate(turns) if w is not None]
-    # Both parts are linear maps from inputs and weights to angles.
-    input_map, weight_map = (
-        np.zeros((workload.inputs.shape[1], len(turns))),
-        np.zeros((len(workload.weights), len(turns))),
-    )
-    for table, entries in ((input_map, of_input), (weight_map, of_weight)):
-        for k, row, factor in entries:
-            table[row, k] = factor
-    z = [qulacs.Observable(n_qubits) for _ in range(n_qubits)]
-    for q, observable in enumerate(z):
-        observable.add_operator(1.0, f"Z {q}")
+    def __init__(self, workload: Workload) -> None:
+        import qulacs
 
-    def set_angles(row: np.ndarray) -> None:
+        self._qulacs, self._n_qubits = qulacs, workload.size.n_qubits
+        self._circuit, turns = qulacs.ParametricQuantumCircuit(self._n_qubits), []
+        for gate in workload.gates:
+            if gate.input is None and gate.weight is None:
+                self._circuit.add_gate(_qulacs_fixed(qulacs, gate))
+                continue
+            for letters, qubits, factor in pauli_rotations(gate):
+                paulis = [_PAULI[letter] for letter in letters]
+                self._circuit.add_parametric_multi_Pauli_rotation_gate(list(qubits), paulis, 0.0)
+                # qulacs turns by exp(+i t/2 P).
+                turns.append((gate.input, gate.weight, -factor))
+        # Inputs and weights to angles is a linear map each.
+        self.input_map = np.zeros((workload.inputs.shape[1], len(turns)))
+        self.weight_map = np.zeros((len(workload.weights), len(turns)))
+        for k, (of_input, of_weight, factor) in enumerate(turns):
+            if of_input is not None:
+                self.input_map[of_input, k] = factor
+            else:
+                self.weight_map[of_weight, k] = factor
+
+    def _observable(self, weights: Sequence[float]) -> Any:
+        result = self._qulacs.Observable(self._n_qubits)
+        for qubit, weight in enumerate(weights):
+            result.add_operator(weight, f"Z {qubit}")
+        return result
+
+    def _set(self, row: np.ndarray) -> None:
         for k, angle in enumerate(row):
-            circuit.set_parameter(k, angle)
+            self._circuit.set_parameter(k, angle)
 
-    class Function(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, inputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-            ctx.rows = inputs.detach().double().numpy() @ input_map + weights.detach().double().numpy() @ weight_map
-            state, outputs = qulacs.QuantumState(n_qubits), []
-            for row in ctx.rows:
-                set_angles(row)
-                state.set_zero_state()
-                circuit.update_quantum_state(state)
-                outputs.append([observable.get_expectation_value(state) for observable in z])
-            return torch.tensor(outputs, dtype=inputs.dtype)
+    def outputs(self, rows: np.ndarray) -> np.ndarray:
+        """Z of each qubit, shape ``(N, n_qubits)``, at angles of shape ``(N, K)``."""
+        z = [self._observable(unit) for unit in np.eye(self._n_qubits).tolist()]
+        state, found = self._qulacs.QuantumState(self._n_qubits), []
+        for row in rows:
+            self._set(row)
+            state.set_zero_state()
+            self._circuit.update_quantum_state(state)
+            found.append([observable.get_expectation_value(state) for observable in z])
+        return np.array(found)
 
-        @staticmethod
-        def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            slopes = []
-            for row, weights in zip(ctx.rows, cotangent.tolist(), strict=True):
-                set_angles(row)
-                observable = qulacs.Observable(n_qubits)
-                for q, weight in enumerate(weights):
-                    observable.add_operator(weight, f"Z {q}")
-                slopes.append(circuit.backprop(observable))
-            found = np.array(slopes)
-            gradients = found @ input_map.T, found.sum(0) @ weight_map.T
-            return tuple(torch.tensor(g, dtype=cotangent.dtype) for g in gradients)  # type: ignore[return-value]
+    def slopes(self, rows: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+        """Gradient of ``(cotangent * outputs).sum()``, shape ``(N, K)``."""
+        found = []
+        for row, weights in zip(rows, cotangent.tolist(), strict=True):
+            self._set(row)
+            found.append(self._circuit.backprop(self._observable(weights)))
+        return np.array(found)
 
-    return torch_step(workload, dtype, Function.apply)
+
+class _QulacsFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weights: torch.Tensor, circuit: _QulacsCircuit) -> torch.Tensor:
+        x, w = (t.detach().double().numpy() for t in (inputs, weights))
+        ctx.circuit, ctx.rows = circuit, x @ circuit.input_map + w @ circuit.weight_map
+        return torch.tensor(circuit.outputs(ctx.rows), dtype=inputs.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        circuit, dtype = ctx.circuit, cotangent.dtype
+        slopes = circuit.slopes(ctx.rows, cotangent.double().numpy())
+        of_weights = slopes.sum(0) @ circuit.weight_map.T
+        return torch.tensor(slopes @ circuit.input_map.T, dtype=dtype), torch.tensor(of_weights, dtype=dtype), None
+
+
+def qulacs_backprop(workload: Workload, dtype: torch.dtype) -> Step:
+    """One forward and one ``backprop`` a sample, in a loop; always complex128."""
+    circuit = _QulacsCircuit(workload)
+    return torch_step(workload, dtype, lambda inputs, weights: _QulacsFunction.apply(inputs, weights, circuit))
 
 
 def torch_connector(workload: Workload, dtype: torch.dtype) -> Step:

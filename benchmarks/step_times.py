@@ -36,14 +36,14 @@ class Steps:
     @property
     def clock(self) -> str:
         """CPU time for one thread, since other work on the machine lengthens long steps most; else wall."""
-        return "cpu" if self.threads == 1 else "wall"
+        return "CPU" if self.threads == 1 else "wall"
 
     def milliseconds(self, contestant: str, dtype: str, size: Sequence[int]) -> float | None:
         """The median by ``clock``, or None if it was not measured."""
         found = self._find(contestant, dtype, size)
         if found is None:
             return None
-        cpu = found.metrics.get("cpu_ms") if self.clock == "cpu" else None
+        cpu = found.metrics.get("cpu_ms") if self.clock == "CPU" else None
         return found.metrics["median_ms"] if cpu is None else cpu
 
     def value(self, contestant: str, dtype: str, size: Sequence[int], metric: str) -> float | None:

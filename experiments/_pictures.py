@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from sklearn.model_selection import train_test_split
 
 from qworkbench.datasets import load_dataset
 from qworkbench.datasets.base import Dataset, subset
@@ -56,17 +57,13 @@ def pictures(path: str, n_train: int, n_test: int, seed: int) -> Pictures:
     if path:
         train, test = (load_dataset("mnist", path=path, split=split) for split in ("train", "test"))
     else:
-        train, test = _halves(load_dataset("fashion_mnist"), seed)
+        train, test = _split(load_dataset("fashion_mnist"), seed)
     train, test = (subset(d, n, seed) if n else d for d, n in ((train, n_train), (test, n_test)))
     arrays = [a for d in (train, test) for a in (torch.tensor(d.X, dtype=torch.float32), _numbers(d, train))]
     return Pictures("mnist" if path else "fashion_mnist", (train.fingerprint, test.fingerprint), *arrays)
 
 
-def _halves(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    from dataclasses import replace
-
-    from sklearn.model_selection import train_test_split
-
+def _split(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     parts = train_test_split(np.arange(len(data.y)), test_size=0.2, stratify=data.y, random_state=seed)
     train, test = (replace(data, X=data.X[rows], y=data.y[rows]) for rows in parts)
     return train, test
