@@ -55,6 +55,13 @@ ENGINES: dict[str, EngineEntry] = {
         "a made-up noisy device of any width",
         "generic:5?shots=1024&seed=1",
     ),
+    "ibm": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "a real IBM quantum computer; needs an account and a budget",
+        "ibm:ibm_torino?shots=4096&budget=5",
+        "qiskit_ibm_runtime",
+        "ibm",
+    ),
 }
 """Name -> engine."""
 
