@@ -16,6 +16,7 @@ from qworkbench.cloud import journal as states
 from qworkbench.cloud.adapter import CANCELLED, FAILED, FINAL, Adapter, Batch, Counts, JobStatus
 from qworkbench.cloud.errors import (
     AmbiguousJobError,
+    CloudError,
     JobCancelledError,
     JobFailedError,
     JobTimeoutError,
@@ -32,6 +33,10 @@ REQUEST_SECONDS = 120.0
 RETRY_SECONDS = 300.0
 """How long one request is tried again before the run stops; the journal lets it go on later."""
 LONGEST_POLL = 60.0
+SAME_JOB_SECONDS = 3600.0
+"""How long a vendor is trusted to remember the tag of an idempotent submit."""
+SUBMITS = 3
+"""Attempts at a job of which the vendor never heard."""
 LOOK_UPS = 4
 """How often a job of unknown fate is looked for within the grace: lists may lag behind submits."""
 Answer = TypeVar("Answer")
@@ -120,7 +125,7 @@ class Dispatcher:
         """The job of this content that is with the vendor, sent now if it is not yet."""
         occurrence = self._seen[key]
         self._seen[key] += 1
-        while True:
+        for _ in range(SUBMITS):
             job = self._settled(key, occurrence)
             if job is None or job.state in (states.INTENT, states.FAILED):
                 job = self._new(key, occurrence, batch, job)
@@ -136,6 +141,7 @@ class Dispatcher:
                 )
             if job.state != states.ABANDONED:
                 return job
+        raise CloudError(f"{self._backend} gave no answer to {SUBMITS} submits and lists none of them")
 
     def _settled(self, key: str, occurrence: int) -> Job | None:
         """The journal's job once no other living process is busy sending it."""
@@ -195,6 +201,9 @@ class Dispatcher:
             self.journal.update(job.tag, states.ABANDONED, error=mask(str(error)))
             raise
         except Exception as error:
+            if not self._adapter.remote:
+                self.journal.update(job.tag, states.ABANDONED, error=mask(str(error)))
+                raise
             # No answer: accepted or not? Only the vendor knows.
             self.journal.update(job.tag, states.AMBIGUOUS, error=mask(f"{type(error).__name__}: {error}"))
             return self.settle(self.journal.get(job.tag), batch)
@@ -227,10 +236,10 @@ class Dispatcher:
                     stacklevel=2,
                 )
             self.journal.update(job.tag, states.SUBMITTED, job_id=found[0], error=None)
-        elif self._adapter.limits.idempotent and not resend:
+        elif self._adapter.limits.idempotent and time.time() - (job.sent or 0.0) < SAME_JOB_SECONDS and not resend:
             return self._send(job, batch)
         elif resend or not self._adapter.billable or self._settings.ambiguous == "resend":
-            self.journal.update(job.tag, states.ABANDONED, error="unknown to the vendor after the grace")
+            self.journal.update(job.tag, states.ABANDONED)
         else:
             self.journal.update(job.tag, states.AMBIGUOUS)
             raise AmbiguousJobError(

@@ -13,7 +13,10 @@ GROUP = "qworkbench.adapters"
 
 
 ADAPTERS: dict[str, str] = {
+    "braket": "qworkbench.cloud.braket:BraketAdapter",
+    "braket-local": "qworkbench.cloud.braket:BraketLocalAdapter",
     "ibm": "qworkbench.cloud.ibm:IBMAdapter",
+    "ionq": "qworkbench.cloud.ionq:IonQAdapter",
 }
 """Name -> ``module:class``, called with the ``Backend``. Importing one imports the vendor's package, so it waits."""
 

@@ -62,6 +62,27 @@ ENGINES: dict[str, EngineEntry] = {
         "qiskit_ibm_runtime",
         "ibm",
     ),
+    "braket": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "Amazon Braket's devices by ARN, and its simulator sv1; needs an account and a budget",
+        "braket:sv1?shots=1000&budget=5",
+        "qiskit_braket_provider",
+        "braket",
+    ),
+    "braket-local": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "Amazon Braket's simulators on this machine: sv or dm",
+        "braket-local:sv?shots=1000",
+        "qiskit_braket_provider",
+        "braket",
+    ),
+    "ionq": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "IonQ's simulator and its trapped-ion computers; needs an account, and a budget for the latter",
+        "ionq:simulator?shots=1000",
+        "qiskit_ionq",
+        "ionq",
+    ),
 }
 """Name -> engine."""
 

@@ -19,7 +19,7 @@ def clean_environment(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("QWORKBENCH_JOURNAL", str(tmp_path / "jobs.sqlite"))
-    monkeypatch.setenv("QWORKBENCH_CACHE", str(tmp_path / "circuits"))
+    monkeypatch.setenv("QWORKBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
@@ -30,6 +30,31 @@ def ibm(clean_environment, monkeypatch):
     from ibm_stub import IBMStub
 
     with IBMStub() as stub:
+        for name, value in stub.environment.items():
+            monkeypatch.setenv(name, value)
+        yield stub
+
+
+@pytest.fixture
+def ionq(clean_environment, monkeypatch):
+    """A stub of IonQ that the real client talks to."""
+    pytest.importorskip("qiskit_ionq")
+    from ionq_stub import IonQStub
+
+    monkeypatch.chdir(clean_environment)  # the client reads a .env of the working directory
+    with IonQStub() as stub:
+        for name, value in stub.environment.items():
+            monkeypatch.setenv(name, value)
+        yield stub
+
+
+@pytest.fixture
+def braket(clean_environment, monkeypatch):
+    """A stub of Amazon Braket that the real client talks to."""
+    pytest.importorskip("qiskit_braket_provider")
+    from braket_stub import BraketStub
+
+    with BraketStub() as stub:
         for name, value in stub.environment.items():
             monkeypatch.setenv(name, value)
         yield stub

@@ -20,7 +20,7 @@ FATE_UNKNOWN = 3
 
 
 def environment(stub, folder):
-    here = {"OMP_NUM_THREADS": "1", "HOME": str(folder), "QWORKBENCH_CACHE": str(folder / "circuits")}
+    here = {"OMP_NUM_THREADS": "1", "HOME": str(folder), "QWORKBENCH_CACHE": str(folder / "cache")}
     return {**os.environ, **stub.environment, **here, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
