@@ -46,7 +46,7 @@ def list_jobs(
     state: Annotated[str | None, typer.Option(help="Only in this state, such as submitted.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the jobs, oldest first, with what they cost."""
+    """List the jobs, oldest first, with what they cost; ~ marks an estimate."""
     from qworkbench.cloud.journal import STATES
     from qworkbench.errors import unknown_name
 
@@ -57,18 +57,19 @@ def list_jobs(
     if as_json:
         print_json([asdict(job) for job in jobs])
         return
+    # The beginning of a tag names a job as well, and fits into a line.
     rows = [
-        (job.tag, job.job_id, job.run, job.backend, job.state, _when(job.created), job.circuits, job.shots, *_cost(job))
+        (job.tag[:12], job.job_id, job.run, job.backend, job.state, _when(job.created), job.circuits, _cost(job))
         for job in jobs
     ]
-    columns = ("tag", "vendor's id", "run", "backend", "state", "created", "circuits", "shots", "USD", "")
+    columns = ("job", "vendor's id", "run", "backend", "state", "created", "circuits", "USD")
     print_table(f"{len(jobs)} jobs in {book.path}", columns, rows)
     for name in sorted({job.run for job in jobs}):
         print(f"run {name}: {book.spent(name):.2f} USD spent or reserved")
 
 
-def _cost(job: Any) -> tuple[str, str]:
-    return (f"{job.estimate:.2f}", "estimate") if job.cost is None else (f"{job.cost:.2f}", "charged")
+def _cost(job: Any) -> str:
+    return f"~{job.estimate:.2f}" if job.cost is None else f"{job.cost:.2f}"
 
 
 def _when(seconds: float) -> str:

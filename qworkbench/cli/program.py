@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench import __version__
-from qworkbench.cli import catalogues, comparing, detecting, jobs, learning, pages
+from qworkbench.cli import catalogues, comparing, detecting, jobs, learning, pages, planning
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError, AssertionError)
 """What the library raises on purpose; their messages stand alone."""
@@ -29,6 +29,7 @@ detecting.register(app)
 catalogues.register(app)
 pages.register(app)
 jobs.register(app)
+planning.register(app)
 
 
 def _print_version(wanted: bool) -> None:

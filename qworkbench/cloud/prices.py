@@ -27,6 +27,8 @@ class Tariff:
     """QPU seconds of each shot."""
     minimum_seconds: float = 0.0
     """A task is charged for at least so long."""
+    executions_per_task: int | None = None
+    """Circuits that one task takes, as far as known without asking the vendor."""
     caveat: str = ""
 
     def seconds(self, executions: int, shots: int) -> float:
@@ -37,6 +39,11 @@ class Tariff:
         """US dollars of one task."""
         money = self.per_task + executions * shots * self.per_shot
         return money + self.per_second * self.seconds(executions, shots)
+
+    def __str__(self) -> str:
+        units = {"task": self.per_task, "shot": self.per_shot, "QPU second": self.per_second}
+        parts = [f"{price:.6g} USD a {unit}" for unit, price in units.items() if price]
+        return " + ".join(parts) or "free"
 
     def stale(self, today: datetime.date | None = None) -> bool:
         """Whether the price is older than ``STALE_DAYS``."""
@@ -56,7 +63,11 @@ _IBM = Tariff(
     seconds_per_shot=3.5e-4,
 )
 _AWS = Tariff(
-    "Amazon Braket price table in a public repository, checked against docs.qbraid.com", "2026-06-30", per_task=0.30
+    "Amazon Braket price table in a public repository, checked against docs.qbraid.com",
+    "2026-06-30",
+    per_task=0.30,
+    executions_per_task=100,
+    caveat="tasks counted as program sets of 100 circuits",
 )
 _SV1 = Tariff(
     "Amazon Braket's usual price of SV1; the device itself tells its price once connected",
@@ -64,6 +75,7 @@ _SV1 = Tariff(
     per_second=0.075 / 60,
     minimum_seconds=3.0,
     seconds_per_shot=1e-4,
+    executions_per_task=1,
 )
 
 TARIFFS: tuple[tuple[str, Tariff], ...] = (

@@ -1,4 +1,7 @@
-"""What the user says about remote jobs: budget, run, journal and waiting, all as options of the backend's URI."""
+"""What the user says about remote jobs: budget, run, journal and waiting, as options of the backend's URI.
+
+The environment may give the budget (``QWORKBENCH_BUDGET``) and the journal (``QWORKBENCH_JOURNAL``) instead.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from qworkbench.errors import unknown_name
 
 OPTIONS = ("ambiguous", "budget", "grace", "journal", "optimization_level", "rate", "run", "timeout")
 """Options of every remote backend; all but ``optimization_level`` leave the results as they are."""
+BUDGET_VARIABLE = "QWORKBENCH_BUDGET"
 JOURNAL_VARIABLE = "QWORKBENCH_JOURNAL"
 MEMORY = ":memory:"
 
@@ -67,6 +71,8 @@ def read_settings(backend: Backend, *, remote: bool) -> Settings:
         ValueError: If a value is no number or out of range.
     """
     options = dict(backend.options)
+    if "budget" not in options and (allowed := os.environ.get(BUDGET_VARIABLE)):
+        options["budget"] = allowed
     numbers = {key: _number(key, options[key]) for key in ("budget", "timeout", "grace") if key in options}
     rate = _number("rate", options["rate"]) if "rate" in options else None
     texts = {key: options[key] for key in ("run", "ambiguous") if key in options}
@@ -85,12 +91,3 @@ def identity(backend: Backend) -> str:
     """What of a backend defines its results: the URI without budget, run and the like."""
     kept = tuple((k, v) for k, v in backend.options if k not in OPTIONS or k == "optimization_level")
     return str(replace(backend, options=kept))
-
-
-def with_budget(uri: str | Backend, budget: float | None) -> Backend:
-    """The backend with ``budget`` as its option; None leaves it as it is."""
-    backend = Backend.parse(uri)
-    if budget is None:
-        return backend
-    others = tuple((k, v) for k, v in backend.options if k != "budget")
-    return replace(backend, options=(*others, ("budget", f"{budget:g}")))

@@ -87,6 +87,18 @@ ENGINES: dict[str, EngineEntry] = {
 """Name -> engine."""
 
 
+REMOTE = "qworkbench.engines.remote:remote_engine"
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name stands for an adapter to a vendor: ours, or one that another package brings."""
+    if name in ENGINES:
+        return ENGINES[name].factory == REMOTE
+    from qworkbench.cloud.registry import installed_adapters
+
+    return name in installed_adapters()
+
+
 def open_engine(backend: Any) -> Engine:
     """Open the engine that a backend describes.
 
@@ -101,9 +113,10 @@ def open_engine(backend: Any) -> Engine:
     """
     if isinstance(backend, str | Backend):
         described = Backend.parse(backend)
-        if described.name not in ENGINES:
+        if described.name not in ENGINES and not is_remote(described.name):
             raise unknown_name("backend", described.name, ENGINES)
-        module, _, function = ENGINES[described.name].factory.partition(":")
+        entry = ENGINES.get(described.name)
+        module, _, function = (REMOTE if entry is None else entry.factory).partition(":")
         factory: Callable[[Backend], Engine] = getattr(import_module(module), function)
         return factory(described)
     if hasattr(backend, "compile_overlap"):
