@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench import __version__
-from qworkbench.cli import catalogues, comparing, detecting, jobs, learning, pages, planning
+from qworkbench.cli import catalogues, comparing, detecting, jobs, learning, pages, planning, workers
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError, AssertionError)
 """What the library raises on purpose; their messages stand alone."""
@@ -30,6 +30,7 @@ catalogues.register(app)
 pages.register(app)
 jobs.register(app)
 planning.register(app)
+workers.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -21,6 +21,7 @@ from qiskit.transpiler import Target
 from qworkbench.backend import Backend
 from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
 from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
+from qworkbench.cloud.immediate import ImmediateAdapter
 from qworkbench.cloud.secrets import mask, register
 from qworkbench.cloud.settings import OPTIONS
 from qworkbench.errors import require, unknown_name
@@ -49,7 +50,7 @@ def _check(backend: Backend) -> None:
             raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
 
 
-class BraketLocalAdapter:
+class BraketLocalAdapter(ImmediateAdapter):
     """Braket's simulators on this machine; see ``Adapter``.
 
     Raises:
@@ -57,11 +58,8 @@ class BraketLocalAdapter:
         MissingExtraError: If Braket's packages are absent.
     """
 
-    billable = False
-    remote = False
-    limits = Limits()
-
     def __init__(self, backend: Backend) -> None:
+        super().__init__()
         _check(backend)
         name = backend.target or "sv"
         if name not in LOCAL:
@@ -71,43 +69,18 @@ class BraketLocalAdapter:
         # It logs a warning a circuit about language features that the translation from Qiskit itself uses.
         logging.getLogger("braket.default_simulator.openqasm.interpreter").setLevel(logging.ERROR)
         self._device = BraketLocalBackend(name=LOCAL[name])
-        self._done: dict[str, tuple[str, Counts]] = {}
 
     def target(self) -> Target:
         """See ``Adapter``."""
         return self._device.target
 
-    def submit(self, batch: Batch, tag: str) -> str:
-        """See ``Adapter``; the job has run when this returns."""
+    def run(self, batch: Batch) -> list[dict[int, int]]:
+        """See ``ImmediateAdapter``."""
         with _seeded(self._device, batch.seed), warnings.catch_warnings():
             # Whoever names the density matrix simulator does not want to hear that the other one is quicker.
             warnings.filterwarnings("ignore", message="You are running a noise-free circuit on the density matrix")
             result = self._device.run(batch.bound(), shots=batch.shots).result()
-        flat = [{outcome(k): n for k, n in result.get_counts(i).items()} for i in range(batch.executions)]
-        job_id = f"local-{len(self._done)}"
-        self._done[job_id] = tag, batch.grouped(flat)
-        return job_id
-
-    def status(self, job_id: str) -> JobStatus:
-        """See ``Adapter``."""
-        if job_id not in self._done:
-            raise UnknownJobError(f"no job {job_id} ran in this process")
-        return JobStatus(DONE)
-
-    def fetch(self, job_id: str, batch: Batch) -> Counts:
-        """See ``Adapter``; the result is given out once."""
-        tag, counts = self._done.get(job_id, ("", []))
-        if not counts:
-            raise UnknownJobError(f"no job {job_id} with a result ran in this process")
-        self._done[job_id] = tag, []
-        return counts
-
-    def find(self, tag: str) -> list[str]:
-        """See ``Adapter``."""
-        return [job_id for job_id, (known, _) in self._done.items() if known == tag]
-
-    def cancel(self, job_id: str) -> None:
-        """See ``Adapter``; a job has always ended."""
+        return [{outcome(k): n for k, n in result.get_counts(i).items()} for i in range(batch.executions)]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ ADAPTERS: dict[str, str] = {
     "braket-local": "qworkbench.cloud.braket:BraketLocalAdapter",
     "ibm": "qworkbench.cloud.ibm:IBMAdapter",
     "ionq": "qworkbench.cloud.ionq:IonQAdapter",
+    "worker": "qworkbench.cloud.worker:WorkerAdapter",
 }
 """Name -> ``module:class``, called with the ``Backend``. Importing one imports the vendor's package, so it waits."""
 

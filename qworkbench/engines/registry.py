@@ -83,6 +83,11 @@ ENGINES: dict[str, EngineEntry] = {
         "qiskit_ionq",
         "ionq",
     ),
+    "worker": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "devices of IQM, AQT, Alice & Bob in an environment of their own; qworkbench workers create iqm",
+        "worker:iqm/iqm-fake:adonis?shots=1000",
+    ),
 }
 """Name -> engine."""
 
