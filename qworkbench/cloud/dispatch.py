@@ -30,6 +30,8 @@ from qworkbench.cloud.settings import Settings
 
 REQUEST_SECONDS = 120.0
 """Deadline of one request."""
+SUBMIT_SECONDS = 600.0
+"""Deadline of a submit, which includes translating the circuits."""
 RETRY_SECONDS = 300.0
 """How long one request is tried again before the run stops; the journal lets it go on later."""
 LONGEST_POLL = 60.0
@@ -187,11 +189,17 @@ class Dispatcher:
     def _send(self, job: Job, batch: Batch) -> Job:
         """Submit a job that is written down; returns it submitted, or abandoned if surely nothing was accepted."""
 
+        attempts: list[float] = []
+
         def attempt() -> str:
+            # A failure that should mean "not accepted" is not taken at its word.
+            if attempts and (found := within(REQUEST_SECONDS, lambda: self._adapter.find(job.tag))):
+                return found[0]
             while pause := self.journal.take_turn(self._backend, job.tag, self._per_minute()):
                 time.sleep(min(pause, 5.0))
+            attempts.append(time.time())
             try:
-                return within(REQUEST_SECONDS, lambda: self._adapter.submit(batch, job.tag))
+                return within(SUBMIT_SECONDS, lambda: self._adapter.submit(batch, job.tag))
             except TimeoutError as error:
                 raise AmbiguousJobError(str(error)) from None
 

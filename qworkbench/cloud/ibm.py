@@ -79,6 +79,8 @@ class IBMAdapter:
         with _mapped():
             service = QiskitRuntimeService(**given)
         register((service.active_account() or {}).get("token"))
+        for client in service._get_api_clients().values():
+            _repeat_reads_alone(client._session)
         return service
 
     @cached_property
@@ -189,6 +191,16 @@ class IBMAdapter:
                 return
 
 
+def _repeat_reads_alone(session: Any) -> None:
+    """Keep IBM's client from repeating a submit after a 5xx by itself; the journal asks for the tag first."""
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    reads = Retry(total=5, connect=3, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504, 520, 521, 522, 524))
+    for prefix in ("http://", "https://"):
+        session.mount(prefix, HTTPAdapter(max_retries=reads))
+
+
 def _pubs(batch: Batch) -> list[tuple[Any, ...]]:
     """One PUB a circuit with all rows as an array; a circuit without parameters is one PUB a row."""
     pubs: list[tuple[Any, ...]] = []
@@ -215,7 +227,7 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         if code == 429:
             raise RateLimitedError(text) from None
         if code >= 500 or _never_connected(error):
-            # "The IBM Quantum API guarantees that retrying on specific 5xx errors is safe" (its client's source).
+            # "The IBM Quantum API guarantees that retrying on specific 5xx errors is safe", says its client's source.
             raise TransientError(text) from None
         if code == 0 and _connection(error):
             raise (CloudError if sending else TransientError)(text) from None

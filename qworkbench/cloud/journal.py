@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -49,6 +50,8 @@ create index if not exists by_key on jobs (run, key, occurrence);
 create index if not exists by_sent on jobs (backend, sent);
 """
 BUSY_SECONDS = 60.0
+FOREIGN_SECONDS = 900.0
+"""How long a job that another machine began to send is left to it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Job:
         if self.owner == _owner() or self.state not in (INTENT, SENDING):
             return False
         if host != socket.gethostname():
-            return True  # nobody here can tell; waiting is the safe side
+            # Nobody here can tell, so waiting is the safe side; but a container that was made anew has another name.
+            return time.time() - self.updated < FOREIGN_SECONDS
         try:
             return abs(psutil.Process(int(pid)).create_time() - float(started)) < 1.0
         except psutil.NoSuchProcess:
@@ -123,12 +127,13 @@ class Journal:
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=full")
             self._db.executescript(SCHEMA)
+            self._close = weakref.finalize(self, self._db.close)
         except sqlite3.Error as error:
             raise OSError(f"cannot use {self.path} as job journal: {error}") from None
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

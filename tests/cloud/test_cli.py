@@ -107,7 +107,7 @@ def test_cancel_and_resume(ibm, command):
     assert len(ibm.jobs) == 2
 
 
-def test_backends_are_listed_with_their_prices_and_checked(ibm, command):
+def test_backends_are_listed_with_their_prices(ibm, command):
     listed = {row["name"]: row for row in json.loads(command("backends", "--json")[1])}
     assert listed["ibm"]["billable"] and listed["ibm"]["price"] == "1.6 USD a QPU second"
     assert "2026" in listed["ibm"]["source"]
@@ -115,7 +115,11 @@ def test_backends_are_listed_with_their_prices_and_checked(ibm, command):
     uri = f"ibm:{DEVICE}?rate=1000&grace=0"
     code, _, error = command("backends", "check", uri)
     assert code == 1 and "budget of 0.00 USD; nothing was sent" in error and not ibm.jobs
-    code, shown, _ = command("backends", "check", uri, "--budget", "1000")
+
+
+@pytest.mark.slow
+def test_backends_check_runs_the_suite_within_the_budget(ibm, command):
+    code, shown, _ = command("backends", "check", f"ibm:{DEVICE}?rate=1000&grace=0", "--budget", "1000")
     assert code == 0 and "a job is found by its tag" in shown
 
 
