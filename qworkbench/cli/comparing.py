@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, progress_bar
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Preprocessing, Seed
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Preprocessing, Seed
+from qworkbench.cli.shared import allow_spending
 
 PHYSICS = "collider_dijets?features=physics"
 CLASSIFIERS = (
@@ -64,6 +65,7 @@ def compare(
     preprocessing: Preprocessing = STANDARDIZE,
     metric: Annotated[str | None, typer.Option(help="Primary metric. [default: the task's]")] = None,
     backend: BackendOption = None,
+    budget: Budget = None,
     ladder: Annotated[bool, typer.Option(help="Score trained quantum models with shots and noise.")] = True,
     rung: Annotated[
         list[str] | None,
@@ -83,6 +85,7 @@ def compare(
 
     Run the same again to go on after a stop: what is measured already is not measured again.
     """
+    allow_spending(backend, budget)
     settings = {
         "models": model or None,
         "folds": folds,

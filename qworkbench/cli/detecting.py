@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import interruptible, note
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Param, Preprocessing, Seed
-from qworkbench.cli.shared import build, check_width, check_writable, deliver, parsed
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Param, Preprocessing, Seed
+from qworkbench.cli.shared import allow_spending, build, check_width, check_writable, deliver, parsed
 
 SUFFIX = ".qwb"
 
@@ -28,6 +28,7 @@ def detect(
     ] = None,
     param: Param = None,
     backend: BackendOption = None,
+    budget: Budget = None,
     preprocessing: Preprocessing = STANDARDIZE,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="CSV file for the scores.")] = None,
@@ -39,6 +40,7 @@ def detect(
     Of a labelled data set (task=anomaly) only normal rows train. Without SCORE, the normal rows held out and
     all anomalies are scored; of an unlabelled table, the rows themselves.
     """
+    allow_spending(backend, budget)
     check_writable(out)
     check_writable(save)
     with interruptible():

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, print_table
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Param, Preprocessing, Seed
-from qworkbench.cli.shared import build, check_width, check_writable, deliver, parsed
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Param, Preprocessing, Seed
+from qworkbench.cli.shared import allow_spending, build, check_width, check_writable, deliver, parsed
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,7 @@ def train(
     model: Annotated[str, typer.Option("--model", "-m", help="See qworkbench models.")] = "variational",
     param: Param = None,
     backend: BackendOption = None,
+    budget: Budget = None,
     preprocessing: Preprocessing = STANDARDIZE,
     test_size: Annotated[float, typer.Option(help="Share of the rows held out for the score.")] = 0.25,
     seed: Seed = 0,
@@ -37,6 +38,7 @@ def train(
     from qworkbench.datasets import load_dataset
     from qworkbench.runs import RunDirectory
 
+    allow_spending(backend, budget)
     dataset = load_dataset(data)
     _check_classes(dataset)
     estimator = build(model, dataset.task, parsed(param), preprocessing, backend, seed)
@@ -124,6 +126,7 @@ def predict(
     data: Annotated[str, typer.Argument(help="A data set or file; a CSV file needs no target.")],
     backend: Annotated[str | None, typer.Option(help="Run circuits here, not where they trained.")] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Standard errors that shots leave in the numbers.")] = False,
+    budget: Budget = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for the predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -134,6 +137,7 @@ def predict(
     from qworkbench.cli.rows import read_rows
     from qworkbench.comparison.scoring import outputs
 
+    allow_spending(backend, budget)
     info = read_info(model)
     task = info.get("task", "classification")
     if task == "anomaly":

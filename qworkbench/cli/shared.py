@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,25 @@ def build(
     if backend is not None:
         check_backend(backend)
     return pipeline(preprocessing, contestant.build(seed, backend, params))
+
+
+def allow_spending(backend: str | None, budget: float | None) -> None:
+    """Set the budget of this process.
+
+    It goes to the environment and not into the URI, so that records do not depend on it.
+
+    Raises:
+        ValueError: If there is a budget but no backend that could charge.
+    """
+    from qworkbench.backend import Backend
+    from qworkbench.cloud.settings import BUDGET_VARIABLE
+    from qworkbench.engines.registry import is_remote
+
+    if budget is None:
+        return
+    if backend is None or not is_remote(Backend.parse(backend).name):
+        raise ValueError("--budget is for a --backend whose vendor charges, such as ibm:ibm_torino")
+    os.environ[BUDGET_VARIABLE] = f"{budget:g}"
 
 
 def parsed(pairs: list[str] | None) -> dict[str, Any]:

@@ -123,10 +123,10 @@ def check_backend(backend: str | Backend, also: Iterable[str] = ()) -> None:
     Raises:
         ValueError: If a name is unknown or an option wrong.
     """
-    from qworkbench.engines.registry import ENGINES, open_engine
+    from qworkbench.engines.registry import ENGINES, is_remote, open_engine
 
     described = Backend.parse(backend)
-    if described.name not in ENGINES:
+    if described.name not in ENGINES and not is_remote(described.name):
         raise unknown_name("backend", described.name, [*ENGINES, *also])
     try:
         with open_engine(described):
