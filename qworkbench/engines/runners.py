@@ -22,7 +22,7 @@ from qworkbench.engines.base import (
     check_observables,
 )
 from qworkbench.engines.gradients import EvaluatedProgram
-from qworkbench.engines.measurement import MeasurementPlan, basis_change
+from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
 from qworkbench.lowering import Angles, LoweredCircuit, free_parameters
 
 MAX_PROBABILITY_QUBITS = 16
@@ -194,22 +194,20 @@ class PairedOverlap:
     def __init__(self, run: Callable[[torch.Tensor], list[Any]], shots: int | None) -> None:
         self._run, self._shots = run, shots
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left, right = x.rows(), (x if y is None else y).rows()
-        shape = (len(left), len(right))
-        first, second = np.triu_indices(len(left), 1) if y is None else np.indices(shape).reshape(2, -1)
+        mean, error = (np.full((len(left), len(right)), np.nan) for _ in range(2))
+        pairs = measured_pairs(mean.shape, y is None, repeats)
+        first, second = np.repeat(pairs.first, pairs.repeats), np.repeat(pairs.second, pairs.repeats)
         outcomes = self._run(torch.cat([left[first], right[second]], dim=1))
         zeros = np.array([entry.get(0, 0) / sum(entry.values()) for entry in outcomes])
-        flat = _binomial(zeros, self._shots, x.per_sample)
-        mean, error = (torch.zeros(shape, dtype=left.dtype, device=left.device) for _ in range(2))
-        for full, part in ((mean, flat.mean), (error, flat.std_error)):
-            full[first, second] = part
-            if y is None:
-                full[second, first] = part
-        if y is None:
-            mean.fill_diagonal_(1.0)
-        return Expectation(mean, error)
+        starts = np.cumsum(pairs.repeats) - pairs.repeats
+        frequency = np.add.reduceat(zeros, starts) / pairs.repeats if len(starts) else zeros
+        pairs.fill(mean, frequency, 1.0)
+        trials = np.inf if self._shots is None else self._shots * pairs.repeats
+        pairs.fill(error, np.sqrt(frequency * (1 - frequency) / np.maximum(trials - 1, 1)), 0.0)
+        return Expectation(torch.as_tensor(mean).to(x.per_sample), torch.as_tensor(error).to(x.per_sample))
 
 
 class StateOverlap:
@@ -222,7 +220,7 @@ class StateOverlap:
         check_memory(self._n_qubits, 2 * len(rows), 16)
         return np.array(self._submit(rows)[0], complex).reshape(len(rows), 2**self._n_qubits)
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left = self._states(x.rows())
         right = left if y is None else self._states(y.rows())
