@@ -59,7 +59,7 @@ class Kernel(nn.Module):
         return self.estimate(x, y)[0]
 
     def _checked(self, x: Any) -> torch.Tensor:
-        data = x.double() if torch.is_tensor(x) else torch.as_tensor(np.asarray(x, dtype=float))
+        data = x.double() if torch.is_tensor(x) else torch.from_numpy(np.array(x, dtype=float))
         if data.dim() != 2 or data.shape[1] != self.n_inputs:
             raise ValueError(f"expected data of shape (N, {self.n_inputs}), got {tuple(data.shape)}")
         if not torch.isfinite(data).all():
