@@ -31,8 +31,7 @@ class KernelMachine(BaseEstimator):
 
     def _fit_gram(self, data: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Make (and train) the kernel; the training Gram matrix, positive semidefinite, of shape ``(N, N)``."""
-        self._seed = draw_seed(self.random_state)
-        kernel = self._new_kernel(data, labels)
+        kernel = self.make_kernel(data, labels)
         self.kernel_state_ = {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
         self.X_fit_ = data
         gram, error = kernel.estimate(data)
@@ -51,7 +50,17 @@ class KernelMachine(BaseEstimator):
             gram = repair.gram
         return gram
 
-    def _new_kernel(self, data: np.ndarray, labels: np.ndarray | None) -> Kernel:
+    def make_kernel(self, data: np.ndarray, labels: np.ndarray | None = None) -> Kernel:
+        """The kernel that ``fit`` would use for these data, trained if its name asks for that.
+
+        Args:
+            data: Shape ``(N, F)``.
+            labels: Shape ``(N,)``, for training.
+
+        Raises:
+            ValueError: If a setting is wrong or does not fit the data.
+        """
+        self._seed = draw_seed(self.random_state)
         self.kernel_spec_: str | None = None
         self.circuit_: ParameterizedCircuit | None = None
         if isinstance(self.kernel, Kernel):
