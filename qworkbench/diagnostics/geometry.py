@@ -57,8 +57,7 @@ class Difference:
 
     classical: str
     g: float
-    """Smallest possible ``sqrt(s_classical / s_quantum)`` over all labels is ``1 / g``: the classical kernel needs at
-    most ``g**2`` times the samples, whatever the labels are."""
+    """``s_classical <= g**2 s_quantum`` whatever the labels are, where s is the model complexity."""
     ridge: float
     training: float
     """What the ridge costs in training error, at most ``TRAINING_LIMIT`` if possible."""

@@ -98,8 +98,12 @@ class KernelAssessment:
         far = nearest.g > root / 3
         lines.append(
             f"Geometric difference g = {nearest.g:.2f} against sqrt(N) = {root:.1f} (nearest: {nearest.classical}): "
-            + ("some labels exist that only the quantum kernel learns easily, " if far else "no labels exist ")
-            + ("not necessarily these." if far else "on which the quantum kernel could be far ahead.")
+            + (
+                "labels exist that are far simpler for the quantum kernel, "
+                if far
+                else "whatever the labels, for that "
+            )
+            + ("not necessarily these." if far else f"kernel they are at most {nearest.g**2:.3g} times as complex.")
         )
         if far:
             simple = self.complexity.s < self.rbf_complexity.s

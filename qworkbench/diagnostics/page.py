@@ -140,9 +140,8 @@ def _differences(axes: Axes, found: KernelAssessment) -> None:
     chosen = list(best.values())[:SHOWN][::-1]
     axes.barh([name for _, name in chosen], [g for g, _ in chosen], color=GREY, height=0.6)
     root = np.sqrt(found.n_samples)
-    axes.axvline(root, color="#D55E00", linestyle="--", linewidth=1.2, label=f"sqrt(N) = {root:.1f}")
-    axes.legend(fontsize=8.5, frameon=False)
-    _panel(axes, "Geometric difference, best of each kind", "g")
+    axes.axvline(root, color="#D55E00", linestyle="--", linewidth=1.2)
+    _panel(axes, f"Geometric difference from each kind; dashed: sqrt(N) = {root:.1f}", "g")
 
 
 def _scores(axes: Axes, found: KernelAssessment) -> None:

@@ -77,7 +77,7 @@ def test_a_narrow_product_kernel_is_an_rbf_and_says_so(flowers):
     assert found.fit[1] > 0.99 and found.g < 2
     assert found.score > 0.9
     text = " ".join(found.verdicts())
-    assert "use that instead" in text and "no labels exist" in text
+    assert "use that instead" in text and "whatever the labels" in text
 
 
 def test_a_wide_map_concentrates_and_says_so():
@@ -89,7 +89,7 @@ def test_a_wide_map_concentrates_and_says_so():
     assert found.concentration.floor == 2**-10
     assert found.concentration.mean == pytest.approx(2**-10, abs=5 * entries.std() / np.sqrt(len(entries)))
     assert found.concentration.shots == pytest.approx(9 * (entries * (1 - entries)).mean() / entries.var())
-    assert found.concentration.shots > 500
+    assert found.concentration.shots > 100
     assert found.effective_rank > 35
     narrow = assess_kernel(QuantumKernel(angle_encoding(10), bandwidth=0.1), X, y)
     assert narrow.concentration.shots < found.concentration.shots and narrow.effective_rank < 10
