@@ -31,6 +31,8 @@ RESOLUTION = 3.0
 """Spread of the entries in units of their shot error, at which entries count as resolved."""
 MIN_SAMPLES = 10
 SIMULABLE_QUBITS = 30
+CONCENTRATED = 0.01
+"""Spread of the off-diagonal entries below which thousands of shots are needed to tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ class KernelAssessment:
         root = math.sqrt(self.n_samples)
         spread = self.concentration
         lines = [f"Resolving the entries takes about {spread.shots:,.0f} shots each (spread {spread.std:.2g})."]
-        if spread.shots > 1e5:
-            lines[0] += " The kernel has concentrated; lower the bandwidth or the number of qubits."
+        if spread.std < CONCENTRATED:
+            cure = "raise the bandwidth" if spread.mean > 0.5 else "lower the bandwidth or the number of qubits"
+            lines[0] += f" The kernel has concentrated around {spread.mean:.2g}; {cure}."
         if self.fit[1] > 0.95:
             lines.append(f"It is nearly an {self.fit[0]} (alignment {self.fit[1]:.3f}); use that instead.")
         else:
