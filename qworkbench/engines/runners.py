@@ -198,7 +198,7 @@ class PairedOverlap:
         """See ``Overlap``."""
         left, right = x.rows(), (x if y is None else y).rows()
         mean, error = (np.full((len(left), len(right)), np.nan) for _ in range(2))
-        pairs = measured_pairs(mean.shape, y is None, repeats)
+        pairs = measured_pairs(mean.shape, y is None, None if self._shots is None else repeats)
         first, second = np.repeat(pairs.first, pairs.repeats), np.repeat(pairs.second, pairs.repeats)
         outcomes = self._run(torch.cat([left[first], right[second]], dim=1))
         zeros = np.array([entry.get(0, 0) / sum(entry.values()) for entry in outcomes])

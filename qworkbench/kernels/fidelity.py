@@ -120,7 +120,8 @@ class QuantumKernel(Kernel):
         with torch.no_grad():
             if self.method == "auto":
                 right = None if other is None else self._angles(other)
-                mean, error = self._overlap.fidelities(self._angles(data), right, repeats)
+                chosen = {} if repeats is None else {"repeats": repeats}
+                mean, error = self._overlap.fidelities(self._angles(data), right, **chosen)
                 return mean.numpy(), error.numpy()
             if repeats is not None:
                 raise ValueError("expected no repeats with the swap test; use method='auto'")

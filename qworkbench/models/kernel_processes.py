@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import expit
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, WhiteKernel
 from sklearn.gaussian_process.kernels import Kernel as ProcessKernel
@@ -273,10 +275,6 @@ def _latent(process: Any) -> dict[str, Any]:
 
 def _quietly(fit: Callable[..., Any], *data: np.ndarray) -> None:
     """Fit; a hyper-parameter at its bound (no noise, say) is a result, no reason for a warning."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit(*data)

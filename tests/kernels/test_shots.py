@@ -44,6 +44,14 @@ def test_allocated_shots_add_up_and_follow_the_standard_deviation(backend, y):
         np.testing.assert_array_equal(np.diag(found.shots), 0)
 
 
+def test_exact_backends_ignore_repeats():
+    for backend in ("statevector", "aer", "pennylane:default.mixed"):
+        kernel = QuantumKernel(CIRCUIT, backend)
+        gram, error = kernel.estimate(X[:3], repeats=np.zeros((3, 3), dtype=int))
+        np.testing.assert_allclose(gram, QuantumKernel(CIRCUIT)(X[:3]), atol=1e-12)
+        assert not error.any()
+
+
 def test_allocation_beats_equal_shots():
     sharp = zz_feature_map(2)  # entries near 0 and near 1/2
     exact, upper = QuantumKernel(sharp)(X), np.triu_indices(8, 1)
