@@ -20,7 +20,7 @@ def kernel(
     data: Annotated[str, typer.Argument(help="A name (moons?noise=0.2) or a file (a.csv?target=y).")],
     kernel: Annotated[str, typer.Option(help="fidelity, or projected?n_body=2&outer=matern.")] = "fidelity",
     feature_map: Annotated[str, typer.Option(help="angle, dense_angle, iqp, zz, ...")] = "iqp",
-    n_qubits: Annotated[int | None, typer.Option(help="[default: features, from 2 to 4]")] = None,
+    n_qubits: Annotated[int | None, typer.Option(help="By default one a feature, from 2 to 4.")] = None,
     n_layers: Annotated[int, typer.Option(min=1, help="Repetitions of the map.")] = 1,
     bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
     rows: Annotated[int, typer.Option(min=10, help="Rows drawn at random, at most.")] = 300,
