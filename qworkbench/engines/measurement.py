@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -95,6 +96,42 @@ class MeasurementPlan:
             mean += first
             variance += np.maximum(second - first**2, 0) / np.maximum(total - 1, 1)
         return mean, np.sqrt(variance)
+
+
+@dataclass(frozen=True)
+class MeasuredPairs:
+    """The entries of a matrix of fidelities that are measured, and how often each."""
+
+    first: np.ndarray
+    second: np.ndarray
+    repeats: np.ndarray
+    symmetric: bool
+
+    def fill(self, matrix: np.ndarray, values: np.ndarray, diagonal: float) -> None:
+        """Write the values into the matrix, mirrored with ``diagonal`` if it is symmetric."""
+        matrix[self.first, self.second] = values
+        if self.symmetric:
+            matrix[self.second, self.first] = values
+            np.fill_diagonal(matrix, diagonal)
+
+
+def measured_pairs(shape: tuple[int, ...], symmetric: bool, repeats: np.ndarray | None) -> MeasuredPairs:
+    """The pairs to measure: the upper half without the diagonal if symmetric, and where ``repeats`` is not 0.
+
+    Raises:
+        ValueError: If ``repeats`` has another shape, or is no array of whole numbers from 0.
+    """
+    first, second = np.triu_indices(shape[0], 1) if symmetric else np.indices(shape).reshape(2, -1)
+    if repeats is None:
+        return MeasuredPairs(first, second, np.ones(len(first), dtype=np.int64), symmetric)
+    if repeats.shape != tuple(shape) or repeats.dtype.kind not in "iu" or (repeats < 0).any():
+        raise ValueError(
+            f"expected repeats of shape {tuple(shape)} as whole numbers from 0, "
+            f"got {repeats.dtype} of shape {repeats.shape}"
+        )
+    chosen = repeats[first, second]
+    kept = chosen > 0
+    return MeasuredPairs(first[kept], second[kept], chosen[kept].astype(np.int64), symmetric)
 
 
 def basis_change(basis: str) -> QuantumCircuit:

@@ -23,7 +23,7 @@ from qworkbench.engines.base import (
     check_observables,
 )
 from qworkbench.engines.gradients import EvaluatedProgram
-from qworkbench.engines.measurement import MeasurementPlan, basis_change
+from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
 from qworkbench.engines.mitigation import Mitigation, Readout, extrapolate
 from qworkbench.lowering import Angles, LoweredCircuit, free_parameters
 
@@ -380,20 +380,19 @@ class PairedOverlap:
     def __init__(self, zeros: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]) -> None:
         self._zeros = zeros
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left, right = x.rows(), (x if y is None else y).rows()
-        shape = (len(left), len(right))
-        first, second = np.triu_indices(len(left), 1) if y is None else np.indices(shape).reshape(2, -1)
-        flat = self._zeros(torch.cat([left[first], right[second]], dim=1))
-        mean, error = (torch.zeros(shape, dtype=left.dtype, device=left.device) for _ in range(2))
-        for full, part in zip((mean, error), flat, strict=True):
-            full[first, second] = torch.as_tensor(part).to(left)
-            if y is None:
-                full[second, first] = torch.as_tensor(part).to(left)
-        if y is None:
-            mean.fill_diagonal_(1.0)
-        return Expectation(mean, error)
+        pairs = measured_pairs((len(left), len(right)), y is None, repeats)
+        first, second = np.repeat(pairs.first, pairs.repeats), np.repeat(pairs.second, pairs.repeats)
+        zeros, errors = self._zeros(torch.cat([left[first], right[second]], dim=1))
+        mean, error = (np.full((len(left), len(right)), np.nan) for _ in range(2))
+        starts = np.cumsum(pairs.repeats) - pairs.repeats
+        if len(starts):
+            zeros, errors = np.add.reduceat(zeros, starts), np.sqrt(np.add.reduceat(errors**2, starts))
+        pairs.fill(mean, zeros / pairs.repeats, 1.0)
+        pairs.fill(error, errors / pairs.repeats, 0.0)
+        return Expectation(torch.as_tensor(mean).to(x.per_sample), torch.as_tensor(error).to(x.per_sample))
 
 
 class StateOverlap:
@@ -406,7 +405,7 @@ class StateOverlap:
         check_memory(self._n_qubits, 2 * len(rows), 16)
         return np.array(self._submit(rows)[0], complex).reshape(len(rows), 2**self._n_qubits)
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left = self._states(x.rows())
         right = left if y is None else self._states(y.rows())

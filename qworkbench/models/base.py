@@ -128,6 +128,19 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
+def location_and_scale(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of a target, the latter 1 if it is constant.
+
+    Raises:
+        ValueError: If the deviation is no finite number.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = float(np.mean(values)), float(np.std(values)) or 1.0
+    if not np.isfinite(scale):
+        raise ValueError("expected targets whose spread is a finite number; rescale the target")
+    return mean, scale
+
+
 def near_identity(layer: QuantumLayer, generator: torch.Generator) -> QuantumLayer:
     """Draw the layer's weights anew, normal with ``INITIAL_SPREAD``."""
     with torch.no_grad():
@@ -177,6 +190,7 @@ def tensor(data: np.ndarray) -> torch.Tensor:
 __all__ = [
     "CIRCUITS",
     "draw_seed",
+    "location_and_scale",
     "n_parameters",
     "near_identity",
     "on_backend",

@@ -18,6 +18,7 @@ from circuits import CIRCUITS, ParameterizedCircuit
 from qworkbench.layer import QuantumLayer
 from qworkbench.models.base import (
     draw_seed,
+    location_and_scale,
     n_parameters,
     near_identity,
     on_backend,
@@ -251,10 +252,7 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
             ValueError: If the data are not finite or a setting is wrong.
         """
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.target_mean_, self.target_scale_ = float(np.mean(values)), float(np.std(values)) or 1.0
-        if not np.isfinite(self.target_scale_):
-            raise ValueError("expected targets whose spread is a finite number; rescale the target")
+        self.target_mean_, self.target_scale_ = location_and_scale(values)
         targets = tensor((values - self.target_mean_) / self.target_scale_)[:, None]
         return self._fit_module(data, targets, 1, nn.functional.mse_loss)
 

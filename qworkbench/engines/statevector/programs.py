@@ -12,7 +12,7 @@ import torch
 from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import Expectation, Usage, check_memory
-from qworkbench.engines.measurement import MeasurementPlan, basis_change
+from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
 from qworkbench.engines.statevector.gates import StateGate
 from qworkbench.engines.statevector.observables import PauliSums
 from qworkbench.engines.statevector.states import STATES_HELD, StateSimulator
@@ -258,22 +258,53 @@ class StatevectorOverlap:
 
     def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None, executor: str) -> None:
         self._states_of, self._usage, self._shots = States(circuit, executor), usage, shots
+        self.differentiable = shots is None
 
     def _states(self, angles: Angles) -> torch.Tensor:
         self._usage.add(circuits=len(angles.per_sample), submissions=1)
         return self._states_of(angles)
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``; torch can differentiate the exact ones."""
         left = self._states(x)
-        right = left if y is None else self._states(y)
-        exact = (left.conj() @ right.T).abs() ** 2
-        if self._shots is None:
-            return exactly(exact)
-        both = torch.stack([exact, 1 - exact], dim=-1).detach().clamp(0, 1).flatten(0, 1)
-        estimate = self._shots.estimate(both)
-        mean, error = (part[:, 0].reshape(exact.shape) for part in estimate)
-        if y is None:
-            mean, error = (torch.triu(part, 1) + torch.triu(part, 1).T for part in (mean, error))
-            mean.fill_diagonal_(1.0)
-        return Expectation(mean, error)
+        right = None if y is None else self._states(y)
+        if left.requires_grad or (right is not None and right.requires_grad):
+            exact = (left.conj() @ (left if right is None else right).T).abs() ** 2
+        else:
+            exact = squared_products(left, right)
+        if self._shots is not None:
+            return self._sampled(exact, y is None, repeats)
+        # NumPy's zeros take no memory until somebody writes to them.
+        zeros = torch.from_numpy(np.zeros(exact.shape, np.float32 if exact.dtype == torch.float32 else np.float64))
+        return Expectation(exact, zeros.to(exact.device))
+
+    def _sampled(self, exact: torch.Tensor, symmetric: bool, repeats: np.ndarray | None) -> Expectation:
+        assert self._shots is not None
+        mean, error = np.full(exact.shape, np.nan), np.full(exact.shape, np.nan)
+        pairs = measured_pairs(exact.shape, symmetric, repeats)
+        trials = self._shots.shots * pairs.repeats
+        self._usage.add(shots=int(trials.sum()))
+        chance = exact.detach().double().cpu().numpy()[pairs.first, pairs.second].clip(0, 1)
+        frequency = self._shots._rng.binomial(trials, chance) / trials
+        pairs.fill(mean, frequency, 1.0)
+        pairs.fill(error, np.sqrt(frequency * (1 - frequency) / np.maximum(trials - 1, 1)), 0.0)
+        return Expectation(torch.from_numpy(mean).to(exact), torch.from_numpy(error).to(exact))
+
+
+BLOCK_ROWS = 128
+"""Rows of a complex block of inner products: the whole complex matrix would be twice the size of the result."""
+
+
+def squared_products(left: torch.Tensor, right: torch.Tensor | None) -> torch.Tensor:
+    """``|<left_i|right_j>|**2`` of shape ``(N, M)``, in blocks; without ``right`` of the upper half, mirrored."""
+    other = left if right is None else right
+    result = torch.empty((len(left), len(other)), dtype=left.real.dtype, device=left.device)
+    for start in range(0, len(left), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        columns = slice(start if right is None else 0, None)
+        parts = torch.view_as_real(left[rows].conj().resolve_conj() @ other[columns].T)
+        torch.mul(parts[..., 0], parts[..., 0], out=result[rows, columns])
+        result[rows, columns].addcmul_(parts[..., 1], parts[..., 1])
+        if right is None:
+            result[start + BLOCK_ROWS :, rows] = result[rows, start + BLOCK_ROWS :].T
+    return result

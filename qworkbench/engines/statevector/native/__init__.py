@@ -17,7 +17,7 @@ from qworkbench.engines.base import check_memory
 from qworkbench.engines.statevector.native import walk
 from qworkbench.engines.statevector.native.plan import absorb_last, make_plan, make_strings
 from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
-from qworkbench.engines.statevector.passes import compile_passes
+from qworkbench.engines.statevector.passes import Pass, compile_passes
 from qworkbench.lowering import Angles, LoweredCircuit
 
 CHUNK_BYTES = 2**15
@@ -68,7 +68,7 @@ class NativeExecutor:
 
     def __init__(self, circuit: LoweredCircuit, n_shared: int, observables: Sequence[SparsePauliOp] = ()) -> None:
         self._n_qubits = circuit.n_qubits
-        passes = compile_passes(circuit)
+        passes: Sequence[Pass] = compile_passes(circuit)
         self._strings = make_strings(observables or [SparsePauliOp("I" * circuit.n_qubits)])
         if observables:
             passes, self._strings = absorb_last(passes, self._strings)
