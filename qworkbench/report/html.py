@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
-import importlib.resources
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from qworkbench.report.evidence import collect
-from qworkbench.report.figures import WIDTH, caption, figures_of, png
+from qworkbench.report.figures import caption, figures_of
+from qworkbench.report.pages import embedded, replace_page, template
 from qworkbench.report.results import CONFIDENCE, ROPE, Comparison, DatasetResult, Evidence, ModelResult
 from qworkbench.report.tables import (
     difference_table,
@@ -54,16 +50,7 @@ class Headline:
 
 def write_page(records: Iterable[RunRecord], out: str | Path, places: Sequence[str] = ()) -> Path:
     """Render, and replace ``out`` in one step; see ``qworkbench.report.write_report``."""
-    page = render(records, places=places)
-    target = Path(out) if Path(out).suffix in (".html", ".htm") else Path(out) / "report.html"
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        raise OSError(f"cannot write the report to {target}: {error.strerror}") from None
-    return target
+    return replace_page(render(records, places=places), out)
 
 
 def render(records: Iterable[RunRecord], *, places: Sequence[str] = ()) -> str:
@@ -74,9 +61,7 @@ def render(records: Iterable[RunRecord], *, places: Sequence[str] = ()) -> str:
         places: Where they came from, named on the page.
     """
     evidence = collect(records)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = importlib.resources.files("qworkbench.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return template(TEMPLATE).render(
         headlines=[headline(result) for result in evidence.datasets],
         sections=[_section(i, result) for i, result in enumerate(evidence.datasets)],
         experiments=[experiment_table(name, rows) for name, rows in evidence.experiments.items()],
@@ -138,13 +123,7 @@ def _reading(pair: Comparison, quantum: ModelResult, classical: ModelResult) -> 
 
 def _section(index: int, result: DatasetResult) -> dict[str, Any]:
     pictures = {
-        name: {
-            "data": base64.b64encode(png(figure)).decode("ascii"),
-            "caption": caption(name),
-            "alt": f"{result.title}: {name}",
-            "width": round(100 * figure.get_figwidth() / WIDTH),
-        }
-        for name, figure in figures_of(result).items()
+        name: embedded(figure, f"{result.title}: {name}", caption(name)) for name, figure in figures_of(result).items()
     }
     return {
         "anchor": f"data-{index + 1}",
