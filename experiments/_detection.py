@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -62,6 +62,8 @@ class Setting:
     """Where the trained quantum detectors score; None is where they trained."""
     n_test: int | None = None
     """Test rows of each kind; None takes all."""
+    sweeps: Mapping[str, float] = field(default_factory=dict)
+    """Quantity -> value, for the figures."""
 
 
 def detectors(names: Sequence[str]) -> dict[str, ModelEntry]:
@@ -172,7 +174,8 @@ def _measure(
     ends = np.cumsum([len(background), *map(len, kinds.values())])
     slices = {kind: np.r_[0 : ends[0], ends[i] : ends[i + 1]].astype(int) for i, kind in enumerate(kinds)}
     qgan = found[QGAN][0] if QGAN in found else None
-    return [_measured(scores, qgan, slices, ends[0], info) for scores, info in found.values()]
+    swept = {"sweeps": dict(setting.sweeps)}
+    return [_measured(scores, qgan, slices, ends[0], info | swept) for scores, info in found.values()]
 
 
 def _scores(

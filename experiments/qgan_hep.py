@@ -28,6 +28,7 @@ SOURCE = (
 CLAIM = "as gan with 10 N"
 SIGNALS = {"WW": "graviton_ww", "HH": "graviton_hh"}
 PHYSICS = "physics"
+CONTAMINATION = "share of signal among the training events"
 
 
 @dataclass(frozen=True)
@@ -118,21 +119,27 @@ def collider(chosen: str, n_test: int) -> Problem:
 
 def sizes(config: Config) -> list[Setting]:
     """The sweep over training events."""
-    return [Setting(f"{PHYSICS}, N = {n}", n) for n in config.sizes]
+    clean = {CONTAMINATION: 0.0}
+    return [
+        Setting(f"{PHYSICS}, N = {n}", n, sweeps={"training events": n} | (clean if n == config.size else {}))
+        for n in config.sizes
+    ]
 
 
 def features(config: Config) -> list[Setting]:
     """The sweep over principal components."""
+    n = config.size
     return [
-        Setting(f"PCA-{k}, N = {config.size}", config.size, ("standardize", f"pca:{k}"), n_qubits=k)
+        Setting(f"PCA-{k}, N = {n}", n, ("standardize", f"pca:{k}"), n_qubits=k, sweeps={"principal components": k})
         for k in config.components
     ]
 
 
 def contaminations(config: Config) -> list[Setting]:
     """The sweep over signal among the training events."""
+    n = config.size
     return [
-        Setting(f"{PHYSICS}, N = {config.size}, {share:.0%} signal", config.size, contamination=share)
+        Setting(f"{PHYSICS}, N = {n}, {share:.0%} signal", n, contamination=share, sweeps={CONTAMINATION: share})
         for share in config.contaminations
     ]
 

@@ -51,7 +51,10 @@ def run(config: Config, known: Mapping[str, RunRecord]) -> Iterator[RunRecord]:
     problem, models = split(config.data, config.n_test), detectors(config.models)
     shared = {"experiment": "qgan_vs_size", "dataset": problem.name}
     for seed in range(config.n_seeds):
-        parts = [part(problem, Setting(f"N = {n}", n), seed, models, CLAIM) for n in config.sizes]
+        parts = [
+            part(problem, Setting(f"N = {n}", n, sweeps={"training rows": n}), seed, models, CLAIM)
+            for n in config.sizes
+        ]
         yield from records(shared | {"problem": seed}, SOURCE, parts, known)
 
 

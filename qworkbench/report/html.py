@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qworkbench.report import sweeps
 from qworkbench.report.evidence import collect
 from qworkbench.report.figures import caption, figures_of
 from qworkbench.report.pages import embedded, replace_page, template
-from qworkbench.report.results import CONFIDENCE, ROPE, Comparison, DatasetResult, Evidence, ModelResult
+from qworkbench.report.results import (
+    CONFIDENCE,
+    ROPE,
+    Comparison,
+    DatasetResult,
+    Evidence,
+    ExperimentRow,
+    ModelResult,
+)
 from qworkbench.report.tables import (
     difference_table,
     experiment_table,
@@ -64,7 +73,9 @@ def render(records: Iterable[RunRecord], *, places: Sequence[str] = ()) -> str:
     return template(TEMPLATE).render(
         headlines=[headline(result) for result in evidence.datasets],
         sections=[_section(i, result) for i, result in enumerate(evidence.datasets)],
-        experiments=[experiment_table(name, rows) for name, rows in evidence.experiments.items()],
+        experiments=[
+            (experiment_table(name, rows), _sweeps(name, rows)) for name, rows in evidence.experiments.items()
+        ],
         withheld_experiments=evidence.withheld_experiments,
         failures=failure_table(evidence),
         provenance=_provenance(evidence, places),
@@ -137,6 +148,11 @@ def _section(index: int, result: DatasetResult) -> dict[str, Any]:
         "folds": fold_table(result),
         "pictures": pictures,
     }
+
+
+def _sweeps(name: str, rows: Sequence[ExperimentRow]) -> list[dict[str, Any]]:
+    figures = sweeps.sweep_figures(rows).items()
+    return [embedded(figure, f"{name} by {swept}", sweeps.caption(swept)) for swept, figure in figures]
 
 
 def _facts(result: DatasetResult) -> str:
