@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qworkbench import load
+from qworkbench import load, save
 from qworkbench.cli import main
 from qworkbench.cli import rows as row_module
 from qworkbench.cli.tally import Reservoir
 from qworkbench.detection import detection_metrics
+from qworkbench.models.density_detectors import MahalanobisDetector
 
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("pyarrow")
@@ -171,6 +172,14 @@ def test_a_saved_detector_takes_no_training(detect: Detect) -> None:
     shuffled = NEW[["m", "e", "p"]]
     shuffled.to_csv("shuffled.csv", index=False)
     assert detect("d.qwb", "shuffled.csv")["score"] == detect("d.qwb", "new.csv")["score"]
+
+
+def test_a_detector_saved_from_python_scores_too(detect: Detect) -> None:
+    model = MahalanobisDetector().fit(BACKGROUND.to_numpy())
+    save(model, "bare.qwb")
+    found = detect("bare.qwb", "new.csv", "--report", "page.html")
+    assert found["score"] == model.score_samples(NEW.to_numpy()).tolist()
+    assert found["anomaly"] == (model.predict(NEW.to_numpy()) == -1).astype(int).tolist()
 
 
 def test_a_reservoir_is_a_uniform_sample() -> None:

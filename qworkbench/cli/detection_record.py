@@ -21,6 +21,8 @@ POINTS = 200
 """Points of a curve."""
 REASONS = 3
 """Features named for a row."""
+OCCLUSIONS = 100_000
+"""Rows times features for which reasons are found, on either side of the threshold."""
 OUTSIDE = 0.001
 """Share of the scores beyond each end of a histogram, counted in its last bin."""
 
@@ -87,7 +89,9 @@ def _reasons(fitted: Fitted, tally: Tally) -> dict[str, Any]:
     def shares(X: NDArray[np.float64]) -> NDArray[np.float64]:
         return attribute(fitted.pipeline, X, centre=fitted.centre, spread=fitted.spread)
 
-    groups = {"flagged": tally.rows(flagged=True), "others": tally.rows(flagged=False)}
+    # Occlusion scores each row once a feature.
+    few = max(1, OCCLUSIONS // len(fitted.centre))
+    groups = {"flagged": tally.rows(flagged=True)[:few], "others": tally.rows(flagged=False)[:few]}
     worst = shares(np.stack([row[3] for row in tally.worst]))
     rows = []
     for (score, name, number, values), share in zip(tally.worst, worst, strict=True):

@@ -120,6 +120,7 @@ def _threshold(detector: Any, X: Any, held_out: Any, shares: tuple[float | None,
 
 def saved(file: str, backend: str | None) -> Fitted:
     import numpy as np
+    from sklearn.pipeline import Pipeline, make_pipeline
 
     from qworkbench.bundle import load, read_info
 
@@ -127,6 +128,8 @@ def saved(file: str, backend: str | None) -> Fitted:
     if info.get("task", "anomaly") != "anomaly":
         raise ValueError(f"{file} is no detector of anomalies: qworkbench predict {file} SCORE")
     pipeline = load(file, backend=backend)
+    if not isinstance(pipeline, Pipeline):  # saved from Python, without a scaler
+        pipeline = make_pipeline(pipeline)
     width = pipeline.n_features_in_
     threshold = info.get("threshold")
     return Fitted(
