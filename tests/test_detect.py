@@ -141,6 +141,10 @@ def test_training_rows_are_drawn_from_all(detect: Detect) -> None:
         (("background.csv", "absent.parquet"), "no such file: absent.parquet"),
         (("background.csv", "labelled.csv?normal=ok"), "add target=COLUMN"),
         (("background.csv", "labelled.csv?traget=kind"), "did you mean 'target'"),
+        (
+            ("background.csv", "new.csv", "labelled.csv?target=kind", "--out", "s.csv"),
+            "a target and files without apart",
+        ),
         (("background.csv", "new.csv", "--explain"), "add --out FILE"),
         (("background.csv", "new.csv", "--contamination", "0.1", "--false-alarms", "0.1"), "give one"),
         (("background.csv", "new.csv", "--false-alarms", "0.001"), "at least 3334 training rows"),

@@ -75,7 +75,8 @@ def trained(
         features=background.names,
         threshold=threshold,
         centre=np.median(X, axis=0).tolist(),
-        spread=np.where(spread > 0, spread, 1.0).tolist(),
+        # Rounding leaves a constant feature with a spread that is tiny against its value.
+        spread=np.where(spread > 1e-12 * np.abs(X.mean(axis=0)), spread, 1.0).tolist(),
         n_train=len(X),
         threshold_from=words,
     )
@@ -111,8 +112,13 @@ def _threshold(detector: Any, X: Any, held_out: Any, shares: tuple[float | None,
     if contamination is not None and "contamination" not in detector[-1].get_params():
         if not 0 < contamination <= 0.5:
             raise ValueError(f"expected --contamination in (0, 0.5], got {contamination}")
-        return float(np.quantile(detector.score_samples(X), contamination)), f"{contamination:g} of the training rows"
-    offset = float(np.ravel(detector[-1].offset_)[0])
+        return float(
+            np.quantile(detector.score_samples(X), contamination)
+        ), f"{contamination:g} of the training rows lie beyond it"
+    offset = getattr(detector[-1], "offset_", None)
+    if offset is None:  # by scikit-learn's contract the decision is the score minus the offset
+        offset = detector.score_samples(X[:1]) - detector.decision_function(X[:1])
+    offset = float(np.ravel(offset)[0])
     if contamination is not None:
         return offset, f"{contamination:g} of the training rows lie beyond it"
     return offset, "the detector's default"

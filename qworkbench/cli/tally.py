@@ -125,10 +125,26 @@ def writing(file: Path | None) -> Iterator[Sink]:
     draft = file.with_name(f".{os.getpid()}.{file.name}")
     try:
         with _parquet(draft, file) if file.name.lower().endswith(PARQUET) else _csv(draft) as sink:
-            yield sink
+            yield _uniform(sink)
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _uniform(sink: Sink) -> Sink:
+    """Refuse rows of other columns than the first: files with labels and files without do not go into one."""
+    first: list[str] = []
+
+    def checked(columns: dict[str, Any]) -> None:
+        first.extend(columns if not first else ())
+        if list(columns) != first:
+            raise ValueError(
+                f"expected the columns {', '.join(first)} for every file, got {', '.join(columns)}; score files with a "
+                "target and files without apart"
+            )
+        sink(columns)
+
+    return checked
 
 
 @contextmanager
