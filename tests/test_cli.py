@@ -252,7 +252,7 @@ def test_detectors_and_predictors_are_not_mixed_up(run: Run, table: Path) -> Non
     ok(run("train", "flowers.csv?target=kind", *QUICK, "--out", "m.qwb"))
     refused(run("detect", "m.qwb", "flowers.csv"), "m.qwb is no detector of anomalies: qworkbench predict m.qwb")
     refused(run("detect", "m.qwb"), "expected the rows to score")
-    refused(run("detect", "flowers.csv?target=kind"), "task=anomaly, a CSV file also normal=LABEL")
+    refused(run("detect", "flowers.csv?target=kind"), "task=anomaly, a file also normal=LABEL")
     background = changed(table, kind=None)
     ok(run("detect", background, "-m", "qgan", *QUICK, "--param", "bank_size=16", "--save", "d.qwb"))
     refused(run("predict", "d.qwb", background), "d.qwb is a detector of anomalies: qworkbench detect d.qwb")

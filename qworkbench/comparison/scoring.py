@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from qworkbench.detection import EFFICIENCIES, background_rejection
+
 METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc"),
     "regression": ("r2", "neg_mean_absolute_error", "neg_root_mean_squared_error"),
@@ -132,10 +134,15 @@ def _regression(y: NDArray, answer: Outputs) -> dict[str, float | None]:
 
 
 def _anomaly(y: NDArray, answer: Outputs) -> dict[str, float | None]:
-    return {
-        "roc_auc": sk.roc_auc_score(y == ANOMALY, -answer.values),
-        "average_precision": sk.average_precision_score(y == ANOMALY, -answer.values),
+    is_anomaly, scores = y == ANOMALY, -answer.values
+    found: dict[str, float | None] = {
+        "roc_auc": sk.roc_auc_score(is_anomaly, scores),
+        "average_precision": sk.average_precision_score(is_anomaly, scores),
     }
+    enough = min(is_anomaly.sum(), (~is_anomaly).sum()) >= 2
+    for share in EFFICIENCIES:
+        found[f"rejection_{share:g}"] = background_rejection(is_anomaly, scores, share).value if enough else None
+    return found
 
 
 _MEASURES = {"classification": _classification, "regression": _regression, "anomaly": _anomaly}

@@ -31,7 +31,8 @@ required; the report says which record lacks one. Any further key is welcome and
     spec: ``experiment``* (name), ``row``* (label), ``quantum`` (bool, optional). Several records of one row,
         e.g. one for each random problem, are averaged.
     metrics: ``score`` or any names.
-    info: ``published`` (text or number), ``source`` (citation).
+    info: ``published`` (text or number), ``source`` (citation), ``sweeps`` (quantity -> its number in this row:
+        with ``model`` in the spec the scores are drawn by it).
 ``kind="session"``, one invocation (made by ``qworkbench.runs.session_record``):
     info: ``command``, ``started``, ``platform``, ``cores``, ``versions``, ``sources`` (data set -> text).
 

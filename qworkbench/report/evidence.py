@@ -359,7 +359,9 @@ def _experiment_row(label: str, records: Sequence[RunRecord]) -> ExperimentRow:
         if values:
             metrics[name] = (float(np.mean(values)), _half_width(values))
     quantum = records[0].spec.get("quantum")
-    return ExperimentRow(label, info.get("published"), info.get("source"), metrics, len(records), quantum)
+    model, sweeps = records[0].spec.get("model"), info.get("sweeps") or {}
+    published, source = info.get("published"), info.get("source")
+    return ExperimentRow(label, published, source, metrics, len(records), quantum, model, sweeps)
 
 
 def _half_width(values: Sequence[float]) -> float | None:

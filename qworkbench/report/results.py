@@ -109,6 +109,9 @@ class ExperimentRow:
     """Name -> mean and half-width of its interval (None for a single record)."""
     count: int
     quantum: bool | None
+    model: str | None = None
+    sweeps: dict[str, float] = field(default_factory=dict)
+    """Quantity -> its value in this row, for the figures of sweeps."""
 
 
 @dataclass(frozen=True)
