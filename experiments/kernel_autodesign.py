@@ -180,14 +180,14 @@ class Search:
         found = np.array([self._alignment(self._circuit(layout)) for layout in self._candidates[order]])
         layouts, scores = np.concatenate([known, self._candidates[order]]), np.concatenate([aligned, found])
         metrics, info = self._test(self._circuit(layouts[scores.argmax()]))
-        return metrics | {"rank_correlation": rank, "found": float(scores.max())}, info
+        return {**metrics, "rank_correlation": rank, "found": float(scores.max())}, info
 
     def random(self) -> tuple[Measured, Measured]:
         """The best of as many random layouts, and the one in the middle."""
         order = np.argsort(self._measured)
         best, middle = (self._test(self._circuit(self._layouts[i])) for i in (order[-1], order[len(order) // 2]))
         found, median = self._measured[order[-1]], self._measured[order[len(order) // 2]]
-        return (best[0] | {"found": float(found)}, best[1]), (middle[0] | {"found": float(median)}, middle[1])
+        return ({**best[0], "found": float(found)}, best[1]), ({**middle[0], "found": float(median)}, middle[1])
 
     def hand_made(self, name: str) -> Measured:
         """A map from the books at the best of as many bandwidths and depths."""
@@ -200,7 +200,7 @@ class Search:
         tried = [(self._alignment(makers[name](d), b), d, b) for d in depths for b in bandwidths]
         found, depth, bandwidth = max(tried[: self.config.budget])
         metrics, info = self._test(makers[name](depth), bandwidth)
-        return metrics | {"found": found}, info | {"n_layers": depth, "start": bandwidth}
+        return {**metrics, "found": found}, info | {"n_layers": depth, "start": bandwidth}
 
     def _test(self, circuit: ParameterizedCircuit, bandwidth: float = 1.0) -> Measured:
         kernel = QuantumKernel(circuit, bandwidth=np.full(circuit.n_inputs, bandwidth))

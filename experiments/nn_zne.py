@@ -199,7 +199,7 @@ _FITS: dict[str, Fitted] = dict(
 def _scored(estimate: float, exact: float, unmitigated: float | None) -> Measured:
     error = abs(estimate - exact)
     success = None if unmitigated is None else float(error < SUCCESS * unmitigated)
-    return {"score": success, "error": error}, {"energy": estimate, "exact": exact}  # type: ignore[dict-item]
+    return {"score": success, "error": error}, {"energy": estimate, "exact": exact}
 
 
 def verdicts(measured: Sequence[RunRecord]) -> list[str]:

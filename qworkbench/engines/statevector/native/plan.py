@@ -130,6 +130,7 @@ class _Builder:
         self.numbers: list[float] = []
         self._terms: list[tuple[int, bool, int, float]] = []
         self._counts = [0, 0]
+        self._moves: dict[tuple[int, ...], int] = {}
 
     def _put(self, *integers: int) -> int:
         self.code += integers
@@ -172,9 +173,16 @@ class _Builder:
             masks.setdefault(mask, []).append((slot, coefficient))
         rows = [self._row(terms) for terms in masks.values()]
         table = self._put(*product_table(list(masks), self._n_qubits).flat)
-        move = -1 if step.move is None else self._put(*move_code(step.move))
+        move = -1 if step.move is None else self._move(step.move)
         flags = int(any(sampled for _, sampled in rows)) + 2 * int(any(slot >= 0 for _, slot, _ in step.terms))
         return self._put(PHASE, len(rows), flags, move, table, *(n for row in rows for n in row))
+
+    def _move(self, move: Linear) -> int:
+        """The position of a reordering; layers that repeat one share it."""
+        key = (move.shift, *move.columns)
+        if key not in self._moves:
+            self._moves[key] = self._put(*move_code(move))
+        return self._moves[key]
 
     def pair(self, step: Pass) -> int:
         run, _ = self._run(-1, [step.element])
