@@ -14,7 +14,7 @@ import torch
 from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import check_memory
-from qworkbench.engines.statevector.native import walk
+from qworkbench.engines.statevector.native import places, walk
 from qworkbench.engines.statevector.native.plan import absorb_last, make_plan, make_strings
 from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
 from qworkbench.engines.statevector.passes import Pass, compile_passes
@@ -119,8 +119,8 @@ class NativeExecutor:
         key = (int(batch.chunks[0, 1]), batch.dtype, threads, sharing)
         rooms = self._take_rooms(key) or self._make_rooms(*key)
         for thread, room in enumerate(rooms):
-            room.place[walk.FIRST], room.place[walk.PADDED] = 0 if sharing > 1 else thread, batch.padded
-            room.place[walk.BLOCK] = (BLOCK_BYTES // np.dtype(batch.dtype).itemsize).bit_length() - 1
+            room.place[places.FIRST], room.place[places.PADDED] = 0 if sharing > 1 else thread, batch.padded
+            room.place[places.BLOCK] = (BLOCK_BYTES // np.dtype(batch.dtype).itemsize).bit_length() - 1
         run_together([partial(function, thread if sharing > 1 else 0, room) for thread, room in enumerate(rooms)])
         self._rooms.append((key, rooms))
 
