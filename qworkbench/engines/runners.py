@@ -136,7 +136,7 @@ class CircuitEngine(NothingToClose):
         both = circuit.to_qiskit(slots[:n_slots]).compose(circuit.to_qiskit(slots[n_slots:], inverse=True))
         assert both is not None
         submit = self._submission(both, slots, [self._zero_read("zeros", both)])
-        return PairedOverlap(partial(self._zeros, submit))
+        return PairedOverlap(partial(self._zeros, submit), self.shots is not None)
 
     def next_seed(self) -> int:
         """A fresh seed for the next submission."""
@@ -377,13 +377,13 @@ class PairedOverlap:
     The diagonal of a Gram matrix is set to 1, its value without noise, and costs no circuit.
     """
 
-    def __init__(self, zeros: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]) -> None:
-        self._zeros = zeros
+    def __init__(self, zeros: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]], sampled: bool) -> None:
+        self._zeros, self._sampled = zeros, sampled
 
     def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left, right = x.rows(), (x if y is None else y).rows()
-        pairs = measured_pairs((len(left), len(right)), y is None, repeats)
+        pairs = measured_pairs((len(left), len(right)), y is None, repeats if self._sampled else None)
         first, second = np.repeat(pairs.first, pairs.repeats), np.repeat(pairs.second, pairs.repeats)
         zeros, errors = self._zeros(torch.cat([left[first], right[second]], dim=1))
         mean, error = (np.full((len(left), len(right)), np.nan) for _ in range(2))
