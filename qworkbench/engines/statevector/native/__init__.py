@@ -184,7 +184,7 @@ class NativeExecutor:
         result = np.empty((batch.padded, 2**self._n_qubits), np.complex64 if batch.dtype == np.float32 else complex)
         for rows, planes in self._by_chunk(batch, kept):
             result[rows].real, result[rows].imag = planes[0].T, planes[1].T
-        return torch.from_numpy(result[: len(angles.per_sample)])
+        return torch.from_numpy(result[: angles.per_sample.shape[0]])
 
     def _by_chunk(self, batch: Batch, kept: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """The rows of each chunk, and its planes ``(2, 2**n, samples)`` in ``kept``."""
@@ -194,13 +194,12 @@ class NativeExecutor:
 
     def mean(self, angles: Angles, keep: bool) -> torch.Tensor:
         """Expectation values of shape ``(N, O)``; with ``keep`` the states stay for the gradient at the same point."""
-        n_samples = len(angles.per_sample)
         batch = self._batch(angles)
-        keep = keep and 2 * (batch.padded << self._n_qubits) * angles.per_sample.element_size() <= KEPT_BYTES
+        keep = keep and 2 * (batch.padded << self._n_qubits) * np.dtype(batch.dtype).itemsize <= KEPT_BYTES
         values, kept = self._forward(batch, measured=True, keep=keep)
         self._kept = (Angles(*(part.detach().clone() for part in angles)), batch, kept) if keep else None
-        result = self._strings.offset + values.T[:n_samples] @ self._strings.weights
-        return torch.from_numpy(result).to(angles.per_sample.dtype)
+        result = self._strings.offset + values.T[: angles.per_sample.shape[0]] @ self._strings.weights
+        return torch.from_numpy(result.astype(batch.dtype, copy=False))
 
     def _take_kept(self, angles: Angles) -> tuple[Batch, np.ndarray]:
         """The batch and its states, if the last forward pass was at these angles."""
@@ -214,12 +213,12 @@ class NativeExecutor:
         """The gradient of ``(cotangent * mean).sum()``."""
         batch, kept = self._take_kept(angles)
         weights = np.zeros((len(self._strings.weights), batch.padded))
-        weights[:, : len(cotangent)] = self._strings.weights @ cotangent.detach().numpy().T
+        weights[:, : cotangent.shape[0]] = self._strings.weights @ cotangent.detach().numpy().T
         return self._backward(angles, batch, weights, np.empty(0, batch.dtype), kept)
 
     def states_gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of a loss with the derivative ``cotangent`` (torch's, complex) by the states, ``(N, 2**n)``."""
-        batch, given = self._batch(angles), cotangent.resolve_conj().numpy()
+        batch, given = self._batch(angles), cotangent.detach().resolve_conj().resolve_neg().numpy()
         costate: np.ndarray = np.zeros(2 * (batch.padded << self._n_qubits), batch.dtype)
         for rows, planes in self._by_chunk(batch, costate):
             # Torch's derivative of <state|O|state> is 2 O state; the co-state of the walk is O state.
@@ -239,10 +238,10 @@ class NativeExecutor:
             walk.backward(*arguments, room, weights, given, kept, shared[part], sampled[part])
 
         self._run(batch, run)
-        by_slot, by_sample = np.zeros(len(angles.shared)), np.zeros(tuple(angles.per_sample.shape))
-        walk.slots_of(*self._rows[2:], shared.sum((0, 1)), sampled.sum(0), by_slot, by_sample)
-        dtype = angles.per_sample.dtype
-        return Angles(torch.from_numpy(by_slot).to(dtype), torch.from_numpy(by_sample).to(dtype))
+        by_slot, by_sample = np.zeros(angles.shared.shape[0]), np.zeros(tuple(angles.per_sample.shape), batch.dtype)
+        by_row = sampled.sum(0) if sharing > 1 else sampled[0]
+        walk.slots_of(*self._rows[2:], shared.sum((0, 1)), by_row, by_slot, by_sample)
+        return Angles(torch.from_numpy(by_slot.astype(batch.dtype, copy=False)), torch.from_numpy(by_sample))
 
 
 def run_together(functions: Sequence[Callable[[], None]]) -> None:
