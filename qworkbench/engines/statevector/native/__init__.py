@@ -24,7 +24,7 @@ CHUNK_BYTES = 2**15
 """Of a plane of a chunk: with its twins it stays close to the core."""
 REGISTER_CHUNK_BYTES = 2**18
 """Of a plane with as many samples as a register has lanes: up to here they are worth more than a smaller chunk."""
-BLOCK_BYTES = 2**13
+BLOCK_BYTES = 2**14
 """A plane's part that stays in the nearest cache, with its twins of the other planes, while several rotations pass."""
 KEPT_BYTES = 2**28
 """States of a forward pass that are kept for the backward pass, at most."""

@@ -172,6 +172,27 @@ def sum_near(pr, pi, lr, li, first, last, bit, sums, start, room):
 
 
 @njit(**JIT)
+def undo_near_real(pr, pi, lr, li, first, last, bit, m, at, sums, start, room):
+    """As ``undo_real`` for a bit inside a register."""
+    width, t = lanes_of(pr), first - first
+    a, b = load(m, at), load(m, at + width)
+    for lane in range(width):
+        room[lane] = 1.0 if (lane >> bit) & 1 else -1.0
+    sign = load(room, 0)
+    for begin in range(first, last, FLUSH * width):
+        total = fill(pr, 0.0)
+        for i in range(begin, min(begin + FLUSH * width, last), width):
+            x, u, e, g = load(pr, i), load(pi, i), load(lr, i), load(li, i)
+            y, v = exchange(x, bit), exchange(u, bit)
+            total = total + e * y + g * v
+            store(pr, i, a * x + b * y)
+            store(pi, i, a * u + b * v)
+            store(lr, i, a * e + b * exchange(e, bit))
+            store(li, i, a * g + b * exchange(g, bit))
+        add_lanes(sums, start + width, width, t, sign * total, room)
+
+
+@njit(**JIT)
 def spread(index, places, n_places, lift):
     """``index`` with a zero put in at each of the (ascending) ``places``, moved up by ``lift``."""
     for k in range(n_places):
