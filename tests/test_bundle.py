@@ -39,7 +39,12 @@ from qworkbench import (
     Backend,
     HybridClassifier,
     QGANDetector,
+    QuantumGPClassifier,
+    QuantumGPRegressor,
     QuantumKernelClassifier,
+    QuantumKernelPCA,
+    QuantumKernelRidge,
+    QuantumOneClassSVM,
     VariationalClassifier,
     VariationalRegressor,
     bundle,
@@ -82,6 +87,15 @@ MODELS = {
     "hybrid": HybridClassifier(n_qubits=2, n_layers=1, **QUICK),
     "kernel": QuantumKernelClassifier(n_qubits=2, random_state=3),
     "kernel of an own circuit": QuantumKernelClassifier(zz_feature_map(4), random_state=3),
+    "trained kernel": QuantumKernelClassifier(
+        data_reuploading(4, 2, n_layers=1), kernel="projected?train=alignment&epochs=1", random_state=3
+    ),
+    "sampled kernel": QuantumKernelClassifier(n_qubits=2, backend="statevector?shots=50", random_state=3),
+    "kernel process": QuantumGPClassifier(n_qubits=2, random_state=3),
+    "kernel components": QuantumKernelPCA(n_qubits=2, random_state=3),
+    "kernel one class": QuantumOneClassSVM(n_qubits=2, kernel="projected", random_state=3),
+    "kernel process of numbers": QuantumGPRegressor(n_qubits=2, random_state=3),
+    "kernel ridge": QuantumKernelRidge(n_qubits=2, random_state=3),
     "pipeline": make_pipeline(
         SimpleImputer(), RobustScaler(), MinMaxScaler(), PCA(2), VariationalClassifier(n_layers=1, **QUICK)
     ),
@@ -99,9 +113,12 @@ MODELS = {
 }
 
 
+NUMBERS = ("target scaled", "kernel process of numbers", "kernel ridge")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_comes_back_the_same_to_the_last_bit(name: str, tmp_path: Path) -> None:
-    model = MODELS[name].fit(X, X[:, 0] if name == "target scaled" else LABELS)
+    model = MODELS[name].fit(X, X[:, 0] if name in NUMBERS else LABELS)
     other = load(save(model, tmp_path / "model.qwb"))
     assert_same(model, other)
     if hasattr(model, "classes_"):

@@ -73,6 +73,8 @@ class FidelityTiles:
     circuit: ParameterizedCircuit
     backend: Backend
     weights: tuple[float, ...] = ()
+    bandwidth: float | tuple[float, ...] = 1.0
+    method: str = "auto"
 
     @property
     def n_inputs(self) -> int:
@@ -95,6 +97,8 @@ class FidelityTiles:
             "kernel": "fidelity",
             "circuit": circuit_digest(self.circuit),
             "weights": list(self.weights),
+            "bandwidth": self.bandwidth if isinstance(self.bandwidth, float) else list(self.bandwidth),
+            "method": self.method,
             "backend": str(self.backend if self.sampled else replace(self.backend, seed=None)),
         }
 
@@ -108,6 +112,8 @@ class FidelityTiles:
 
     def _by_states(self) -> bool:
         """Whether a row costs one state and a pair next to nothing."""
+        if self.method != "auto":
+            return False
         if self.backend.name == "statevector":
             return True
         dense = self.backend.option("method", "statevector") == "statevector" and self.backend.option("noise") is None
@@ -119,7 +125,7 @@ class FidelityTiles:
         if backend.name in AER_ENGINES and backend.option("max_parallel_threads") is None:
             # Tiles share the cores already, and expectation values of Aer depend on the number of threads.
             backend = replace(backend, options=(*backend.options, ("max_parallel_threads", "1")))
-        return QuantumKernel(self.circuit, backend, self.weights)
+        return QuantumKernel(self.circuit, backend, self.weights, bandwidth=self.bandwidth, method=self.method)
 
 
 def tile_kernel(kernel: Any) -> TileKernel:
@@ -143,7 +149,14 @@ def tile_kernel(kernel: Any) -> TileKernel:
             "expected the kernel's backend as a URI such as 'aer?shots=1024', which workers can open for themselves, "
             f"got a live {type(kernel.backend).__name__}"
         )
-    return FidelityTiles(kernel.circuit, Backend.parse(kernel.backend), tuple(kernel.weights.tolist()))
+    weights, bandwidth = kernel.weights.detach().tolist(), kernel.bandwidth.tolist()
+    return FidelityTiles(
+        kernel.circuit,
+        Backend.parse(kernel.backend),
+        tuple(weights),
+        tuple(bandwidth) if isinstance(bandwidth, list) else bandwidth,
+        kernel.method,
+    )
 
 
 def circuit_digest(circuit: ParameterizedCircuit) -> str:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from qworkbench.models.gan_detector import GANDetector
     from qworkbench.models.hybrid import HybridClassifier
     from qworkbench.models.kernel_classifier import QuantumKernelClassifier
+    from qworkbench.models.kernel_processes import QuantumGPClassifier, QuantumGPRegressor
+    from qworkbench.models.kernel_regressors import QuantumKernelRegressor, QuantumKernelRidge
+    from qworkbench.models.kernel_unsupervised import QuantumKernelPCA, QuantumOneClassSVM, QuantumSpectralClustering
     from qworkbench.models.qgan_detector import QGANDetector
     from qworkbench.models.variational import VariationalClassifier, VariationalRegressor
 
@@ -16,7 +19,14 @@ _HOME = {
     "GANDetector": "gan_detector",
     "HybridClassifier": "hybrid",
     "QGANDetector": "qgan_detector",
+    "QuantumGPClassifier": "kernel_processes",
+    "QuantumGPRegressor": "kernel_processes",
     "QuantumKernelClassifier": "kernel_classifier",
+    "QuantumKernelPCA": "kernel_unsupervised",
+    "QuantumKernelRegressor": "kernel_regressors",
+    "QuantumKernelRidge": "kernel_regressors",
+    "QuantumOneClassSVM": "kernel_unsupervised",
+    "QuantumSpectralClustering": "kernel_unsupervised",
     "VariationalClassifier": "variational",
     "VariationalRegressor": "variational",
 }
@@ -24,7 +34,14 @@ __all__ = [
     "GANDetector",
     "HybridClassifier",
     "QGANDetector",
+    "QuantumGPClassifier",
+    "QuantumGPRegressor",
     "QuantumKernelClassifier",
+    "QuantumKernelPCA",
+    "QuantumKernelRegressor",
+    "QuantumKernelRidge",
+    "QuantumOneClassSVM",
+    "QuantumSpectralClustering",
     "VariationalClassifier",
     "VariationalRegressor",
 ]

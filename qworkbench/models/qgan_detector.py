@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from circuits import qgan_discriminator, qgan_generator, z_each
 from qworkbench.errors import unknown_name
 from qworkbench.layer import QuantumLayer
-from qworkbench.models.base import on_backend, seeded
+from qworkbench.models.base import on_backend, seeded, with_errors
 from qworkbench.models.gan import AdversarialDetector, perceptron
 from qworkbench.models.variational import linear
 
@@ -106,6 +108,11 @@ class QGANDetector(AdversarialDetector):
         # Whatever they were trained on, they score on the backend that is set now.
         backend = seeded(self.backend, self._seed)
         return on_backend(self.generator_, backend), on_backend(self.discriminator_, backend)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        # All events are compared with the same generated ones, so that the groups cannot share a call.
+        return with_errors(self, "score_samples", X, groups, together=False)
 
 
 def _average(n_inputs: int, rng: torch.Generator) -> nn.Linear:
