@@ -31,8 +31,8 @@ class MPSOverlap:
     def __init__(self, submit: Callable[[torch.Tensor], list[list[Any]]]) -> None:
         self._submit = submit
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
-        """See ``Overlap``."""
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
+        """See ``Overlap``; exact, so ``repeats`` change nothing."""
         left = self._states(x)
         right = left if y is None else self._states(y)
         mean = np.zeros((len(left), len(right)))

@@ -88,6 +88,15 @@ def test_weights_go_with_the_kernel() -> None:
     np.testing.assert_allclose(gram_matrix(kernel, X, tile=8), kernel(X), atol=1e-12)
 
 
+def test_the_bandwidth_goes_with_the_kernel(tmp_path: Path) -> None:
+    for bandwidth in (0.3, np.linspace(0.2, 0.8, CIRCUIT.n_inputs)):
+        kernel = QuantumKernel(CIRCUIT, bandwidth=bandwidth)
+        np.testing.assert_allclose(gram_matrix(kernel, X, tile=8), kernel(X), atol=1e-12)
+    gram_matrix(QuantumKernel(CIRCUIT), X, tile=8, out=tmp_path)
+    with pytest.raises(ValueError, match="kernel"):
+        gram_matrix(kernel, X, tile=8, out=tmp_path)
+
+
 @pytest.mark.parametrize("backend", [f"statevector?shots={SHOTS}&seed=3", f"aer?shots={SHOTS}&seed=3"])
 def test_sampled_tiles_scatter_as_they_should(backend: str, tmp_path: Path) -> None:
     exact = QuantumKernel(CIRCUIT)(X)
