@@ -172,7 +172,8 @@ def test_a_tile_that_kills_every_worker_is_given_up(
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with pytest.raises(RuntimeError, match=r"went down with its worker .* take smaller tiles"):
         gram_matrix(Deadly(), np.arange(8.0)[:, None], out=tmp_path, scheduler=cluster.scheduler_address)
-    assert n_finished(tmp_path) == 2
+    # How many of the two harmless tiles are done by then is a race; what is done stays.
+    assert n_finished(tmp_path) >= 1
 
 
 def test_a_lost_scheduler_says_so_and_loses_no_tile(tmp_path: Path) -> None:
