@@ -20,6 +20,7 @@ MIN_QPY = 13
 """Older QPY could hold pickled expressions (CVE-2025-2000)."""
 
 CLASSES: dict[str, str] = {
+    "ComponentScaler": "qworkbench.models.components",
     "EmpiricalCovariance": "sklearn.covariance",
     "GANDetector": "qworkbench.models.gan_detector",
     "GaussianMixture": "sklearn.mixture",
