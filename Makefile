@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types layers check wheel clean
+.PHONY: help demo test test-slow bench lint format types layers check wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: $(READY) ## the tests; ARGS="tests/circuits -x" goes to pytest
 
 test-slow: $(READY) ## the tests marked slow (pytest's 5, no such test, is fine)
 	$(BIN)/python -m pytest -n 2 -m "slow and not hardware" $(ARGS) || [ $$? -eq 5 ]
+
+bench: $(READY) ## speed beside PennyLane (and more peers with the extra bench) into docs/performance.md (QUICK=1: minutes)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 lint: $(READY) ## style and formatting
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ class Row:
     published: str | None = None
 
 
-Measured = tuple[dict[str, float], dict[str, Any]]
+Measured = tuple[Mapping[str, float | None], dict[str, Any]]
 """Metrics and information of one row."""
 Part = tuple[Sequence[Row], Callable[[], Sequence[Measured]]]
 """Rows that are measured together, and how."""

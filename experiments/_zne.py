@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from qiskit import QuantumCircuit
 
 from circuits import ParameterizedCircuit
+from qworkbench.engines.mitigation import polynomial_weights
 
 
 def fold(circuit: ParameterizedCircuit, scale: float) -> tuple[ParameterizedCircuit, float]:
@@ -76,5 +77,5 @@ def extrapolate(values: ArrayLike, scales: Sequence[float], order: int = 1) -> t
             f"expected one value a scale and more than {order} different scales for order {order}, "
             f"got {len(measured)} values at {list(scales)}"
         )
-    weights = np.linalg.pinv(np.vander(scales, order + 1, increasing=True))[0]
+    weights = polynomial_weights(scales, order)
     return np.tensordot(weights, measured, axes=1), float(np.linalg.norm(weights))

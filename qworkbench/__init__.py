@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from qworkbench.engines.pennylane import from_pennylane
     from qworkbench.engines.primitives import from_primitives, from_qiskit_backend
     from qworkbench.engines.registry import open_engine
-    from qworkbench.kernels import QuantumKernel
+    from qworkbench.kernels import ProductKernel, ProjectedKernel, QuantumKernel, SumKernel, train_kernel
     from qworkbench.layer import QuantumLayer
     from qworkbench.models import (
         HybridClassifier,
         QGANDetector,
+        QuantumGPClassifier,
+        QuantumGPRegressor,
         QuantumKernelClassifier,
+        QuantumKernelPCA,
+        QuantumKernelRegressor,
+        QuantumKernelRidge,
+        QuantumOneClassSVM,
+        QuantumSpectralClustering,
         VariationalClassifier,
         VariationalRegressor,
     )
@@ -33,10 +40,20 @@ __version__ = "0.1.0"
 _HOMES = {
     "Backend": "qworkbench.backend",
     "HybridClassifier": "qworkbench.models",
+    "ProductKernel": "qworkbench.kernels",
+    "ProjectedKernel": "qworkbench.kernels",
     "QGANDetector": "qworkbench.models",
+    "QuantumGPClassifier": "qworkbench.models",
+    "QuantumGPRegressor": "qworkbench.models",
     "QuantumKernel": "qworkbench.kernels",
     "QuantumKernelClassifier": "qworkbench.models",
+    "QuantumKernelPCA": "qworkbench.models",
+    "QuantumKernelRegressor": "qworkbench.models",
+    "QuantumKernelRidge": "qworkbench.models",
     "QuantumLayer": "qworkbench.layer",
+    "QuantumOneClassSVM": "qworkbench.models",
+    "QuantumSpectralClustering": "qworkbench.models",
+    "SumKernel": "qworkbench.kernels",
     "VariationalClassifier": "qworkbench.models",
     "VariationalRegressor": "qworkbench.models",
     "compare": "qworkbench.comparison",
@@ -47,6 +64,7 @@ _HOMES = {
     "load_dataset": "qworkbench.datasets",
     "open_engine": "qworkbench.engines.registry",
     "save": "qworkbench.bundle",
+    "train_kernel": "qworkbench.kernels",
     "write_report": "qworkbench.report",
 }
 """Public name -> the module that defines it."""
@@ -54,10 +72,20 @@ _HOMES = {
 __all__ = [
     "Backend",
     "HybridClassifier",
+    "ProductKernel",
+    "ProjectedKernel",
     "QGANDetector",
+    "QuantumGPClassifier",
+    "QuantumGPRegressor",
     "QuantumKernel",
     "QuantumKernelClassifier",
+    "QuantumKernelPCA",
+    "QuantumKernelRegressor",
+    "QuantumKernelRidge",
     "QuantumLayer",
+    "QuantumOneClassSVM",
+    "QuantumSpectralClustering",
+    "SumKernel",
     "VariationalClassifier",
     "VariationalRegressor",
     "__version__",
@@ -69,6 +97,7 @@ __all__ = [
     "load_dataset",
     "open_engine",
     "save",
+    "train_kernel",
     "write_report",
 ]
 

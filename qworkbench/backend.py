@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote
 
-_SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
+SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
 
 
 def parse_uri(text: str) -> tuple[str, str | None, dict[str, str]]:
@@ -30,7 +30,7 @@ def parse_uri(text: str) -> tuple[str, str | None, dict[str, str]]:
         raise ValueError(f"expected options as key=value joined by '&', got {query!r}") from error
     options: dict[str, str] = {}
     for key, value in pairs:
-        if _SECRET.search(key):
+        if SECRET.search(key):
             raise ValueError(f"the option {key!r} looks like a credential, which never stands in a URI")
         if key in options or not value:
             raise ValueError(f"expected each option once and with a value, got {key!r} in {query!r}")
@@ -64,7 +64,7 @@ class Backend:
         if self.seed is not None and self.seed < 0:
             raise ValueError(f"expected a seed of at least 0, got {self.seed}")
         for key, _ in self.options:
-            if _SECRET.search(key):
+            if SECRET.search(key):
                 raise ValueError(f"the option {key!r} looks like a credential, which a Backend never holds")
 
     @classmethod

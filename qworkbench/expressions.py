@@ -7,6 +7,7 @@ evaluated together as products of gathered columns and one matrix product; anyth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import sympy
@@ -107,9 +108,10 @@ class AngleMap:
             weights: Shape ``(n_weights,)``.
             n_rows: Number of samples.
         """
-        result = weights.new_zeros((n_rows, self.n_angles))
         if self._monomials:
             result = self._evaluate_polynomials(inputs, weights, n_rows)
+        else:
+            result = weights.new_zeros((n_rows, self.n_angles))
         columns: dict[int, torch.Tensor] = {}
         for slot, tree in self._trees.items():
             columns[slot] = self._walk(tree, inputs, weights).expand(n_rows)
@@ -119,6 +121,17 @@ class AngleMap:
         if columns:
             result = torch.stack([columns.get(k, result[:, k]) for k in range(self.n_angles)], dim=1)
         return result
+
+    @cached_property
+    def copies(self) -> str | None:
+        """``inputs`` or ``weights`` if the angles are these, one by one: then there is nothing to compute."""
+        n_inputs, n_weights = (len(p) for p in self._parameters)
+        if self._trees or self._functions:
+            return None
+        for name, columns in (("inputs", range(n_inputs)), ("weights", range(n_inputs, n_inputs + n_weights))):
+            if self.n_angles == len(columns) and all(self._monomials[k] == {(c,): 1.0} for k, c in enumerate(columns)):
+                return name
+        return None
 
     def _evaluate_polynomials(self, inputs: torch.Tensor, weights: torch.Tensor, n_rows: int) -> torch.Tensor:
         from_inputs, from_weights, factors, coefficients = self._table(weights.dtype, weights.device)

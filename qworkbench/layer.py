@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from qiskit.quantum_info import SparsePauliOp
 from torch import nn
@@ -96,12 +98,14 @@ class QuantumLayer(nn.Module):
         start = torch.rand(circuit.n_weights, generator=generator, dtype=dtype)
         self.weights = nn.Parameter((2 * start - 1) * math.pi)
         self._live: tuple[Engine, Program] | None = None
+        self._spent, self._reopened = Usage(), 0
+        self._sampling: Backend | None = None
         self._open()
 
     def _open(self) -> tuple[Engine, Program]:
         """The engine and the compiled circuit; a copy or a loaded layer opens them when it first needs them."""
         if self._live is None:
-            engine = open_engine(self.backend)
+            engine = open_engine(self._sampling or self.backend)
             self._live = engine, engine.compile(self._lowered, self.observables, self.gradient)
         return self._live
 
@@ -118,7 +122,39 @@ class QuantumLayer(nn.Module):
     @property
     def usage(self) -> dict[str, int]:
         """What the engine has run for this layer: circuits, submissions, transpilations, shots."""
-        return (Usage() if self._live is None else self._live[0].usage).as_dict()
+        total = replace(self._spent)
+        if self._live is not None:
+            total.add(**self._live[0].usage.as_dict())
+        return total.as_dict()
+
+    @property
+    def shots(self) -> int | None:
+        """Shots a circuit; None if the backend is exact, or a live object that keeps them to itself."""
+        described = self._sampling or self.backend
+        return getattr(self._open()[0], "shots", described.shots if isinstance(described, Backend) else None)
+
+    def set_shots(self, shots: int) -> None:
+        """Take another number of shots a circuit from now on; nothing is compiled anew where the engine can change it.
+
+        Raises:
+            ValueError: If ``shots`` is not positive, or the backend does not sample.
+        """
+        if shots < 1:
+            raise ValueError(f"expected shots of at least 1, got {shots}")
+        if self.shots is None:
+            raise ValueError(f"expected a backend with shots, got {str(self.backend)!r}")
+        engine: Any = self._open()[0]
+        if shots == self.shots:
+            return
+        if hasattr(engine, "shots"):
+            engine.shots = shots
+            return
+        self._spent.add(**engine.usage.as_dict())
+        self._reopened += 1
+        # The root seed again would repeat the shot noise that the old engine began with.
+        root = self.backend.seed
+        seed = None if root is None else int(np.random.SeedSequence([root, self._reopened]).generate_state(1)[0])
+        self._sampling, self._live = replace(self.backend, shots=shots, seed=seed), None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Expectation values of shape ``(B, n_observables)``.
@@ -147,7 +183,9 @@ class QuantumLayer(nn.Module):
         compute = torch.float32 if inputs.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
         inputs, weights = inputs.to(compute), self.weights.to(compute)
         angles = self._lowered.angles(inputs, weights)
-        if not (torch.isfinite(angles.shared).all() and torch.isfinite(angles.per_sample).all()):
+        # One sum finds what is not finite; that it may overflow by itself is looked into before anything is said.
+        total = float(angles.shared.detach().sum() + angles.per_sample.detach().sum())
+        if not (math.isfinite(total) or all(torch.isfinite(part).all() for part in angles)):
             named = (("inputs", inputs), ("weights", weights))
             wrong = next((name for name, values in named if not torch.isfinite(values).all()), "angles")
             raise ValueError(f"expected finite {wrong}, got NaN or infinity; check the data and the learning rate")

@@ -105,7 +105,9 @@ class LoweredCircuit:
             inputs: Shape ``(N, n_inputs)``.
             weights: Shape ``(n_weights,)``.
         """
-        shared = self.shared_map(inputs[:0], weights, 1)[0]
+        shared = weights if self.shared_map.copies == "weights" else self.shared_map(inputs[:0], weights, 1)[0]
+        if self.per_sample_map.copies == "inputs":
+            return Angles(shared, inputs)
         return Angles(shared, self.per_sample_map(inputs, weights, inputs.shape[0]))
 
     @cached_property

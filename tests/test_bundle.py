@@ -39,12 +39,23 @@ from qworkbench import (
     Backend,
     HybridClassifier,
     QGANDetector,
+    QuantumGPClassifier,
+    QuantumGPRegressor,
     QuantumKernelClassifier,
+    QuantumKernelPCA,
+    QuantumKernelRidge,
+    QuantumOneClassSVM,
     VariationalClassifier,
     VariationalRegressor,
     bundle,
 )
 from qworkbench.bundle import check_savable, load, read_info, save
+from qworkbench.models import (
+    AutoencoderDetector,
+    BornMachineDetector,
+    QuantumAutoencoderDetector,
+    QuantumDeepSVDD,
+)
 from qworkbench.models.density_detectors import GaussianMixtureDetector, MahalanobisDetector
 from qworkbench.models.gan_detector import GANDetector
 from qworkbench.runs import NewerSchemaError
@@ -82,6 +93,15 @@ MODELS = {
     "hybrid": HybridClassifier(n_qubits=2, n_layers=1, **QUICK),
     "kernel": QuantumKernelClassifier(n_qubits=2, random_state=3),
     "kernel of an own circuit": QuantumKernelClassifier(zz_feature_map(4), random_state=3),
+    "trained kernel": QuantumKernelClassifier(
+        data_reuploading(4, 2, n_layers=1), kernel="projected?train=alignment&epochs=1", random_state=3
+    ),
+    "sampled kernel": QuantumKernelClassifier(n_qubits=2, backend="statevector?shots=50", random_state=3),
+    "kernel process": QuantumGPClassifier(n_qubits=2, random_state=3),
+    "kernel components": QuantumKernelPCA(n_qubits=2, random_state=3),
+    "kernel one class": QuantumOneClassSVM(n_qubits=2, kernel="projected", random_state=3),
+    "kernel process of numbers": QuantumGPRegressor(n_qubits=2, random_state=3),
+    "kernel ridge": QuantumKernelRidge(n_qubits=2, random_state=3),
     "pipeline": make_pipeline(
         SimpleImputer(), RobustScaler(), MinMaxScaler(), PCA(2), VariationalClassifier(n_layers=1, **QUICK)
     ),
@@ -94,14 +114,22 @@ MODELS = {
     "qgan": QGANDetector(n_layers=1, bank_size=16, **QUICK),
     "qgan with a classical side": QGANDetector(n_layers=1, discriminator="classical", bank_size=16, **QUICK),
     "gan": GANDetector(n_layers=1, bank_size=16, **QUICK),
+    "encoder": QGANDetector(n_layers=1, bank_size=16, inversion="encoder", loss="wasserstein", **QUICK),
+    "autoencoder": AutoencoderDetector(**QUICK),
+    "quantum autoencoder": QuantumAutoencoderDetector(n_layers=1, **QUICK),
+    "quantum svdd": QuantumDeepSVDD(n_layers=1, **QUICK),
+    "born machine": BornMachineDetector(2, n_bits=1, **QUICK),
     "mahalanobis": MahalanobisDetector(),
     "mixture detector": GaussianMixtureDetector(random_state=0),
 }
 
 
+NUMBERS = ("target scaled", "kernel process of numbers", "kernel ridge")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_comes_back_the_same_to_the_last_bit(name: str, tmp_path: Path) -> None:
-    model = MODELS[name].fit(X, X[:, 0] if name == "target scaled" else LABELS)
+    model = MODELS[name].fit(X, X[:, 0] if name in NUMBERS else LABELS)
     other = load(save(model, tmp_path / "model.qwb"))
     assert_same(model, other)
     if hasattr(model, "classes_"):

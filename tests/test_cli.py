@@ -143,6 +143,24 @@ def test_a_backend_is_checked(run: Run) -> None:
 # Train and predict
 
 
+@pytest.mark.parametrize("model", ["variational", "quantum_kernel", "variational_regressor"])
+def test_predictions_come_with_errors(model: str, run: Run) -> None:
+    data = "moons?n_samples=12" if "regressor" not in model else "diabetes?n_samples=12"
+    ok(run("train", data, "--model", model, "--out", "e.qwb"))
+    plain, exact, noisy = (
+        ok(run("predict", "e.qwb", data, "--json", *more)).json
+        for more in ((), ("--errors",), ("--errors", "--backend", "statevector?shots=80&seed=1"))
+    )
+    assert exact["prediction"] == pytest.approx(plain["prediction"])
+    names = [name for name in exact if name.startswith("error(")]
+    assert names and all(not np.any(exact[name]) and np.all(np.array(noisy[name]) > 0) for name in names)
+
+
+def test_a_classical_model_has_no_errors_of_shots(run: Run) -> None:
+    ok(run("train", "moons?n_samples=12", "--model", "rbf_svm", "--out", "c.qwb"))
+    refused(run("predict", "c.qwb", "moons?n_samples=12", "--errors"), "expected a quantum model for --errors, got SVC")
+
+
 def test_a_trained_model_predicts_on_another_backend(run: Run) -> None:
     trained = ok(run("train", "moons", *QUICK, "--seed", "1", "--out", "m.qwb", "--json")).json
     assert trained["model"] == "m.qwb"
@@ -234,7 +252,7 @@ def test_detectors_and_predictors_are_not_mixed_up(run: Run, table: Path) -> Non
     ok(run("train", "flowers.csv?target=kind", *QUICK, "--out", "m.qwb"))
     refused(run("detect", "m.qwb", "flowers.csv"), "m.qwb is no detector of anomalies: qworkbench predict m.qwb")
     refused(run("detect", "m.qwb"), "expected the rows to score")
-    refused(run("detect", "flowers.csv?target=kind"), "task=anomaly, a CSV file also normal=LABEL")
+    refused(run("detect", "flowers.csv?target=kind"), "task=anomaly, a file also normal=LABEL")
     background = changed(table, kind=None)
     ok(run("detect", background, "-m", "qgan", *QUICK, "--param", "bank_size=16", "--save", "d.qwb"))
     refused(run("predict", "d.qwb", background), "d.qwb is a detector of anomalies: qworkbench detect d.qwb")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import note, print_json, print_table
-from qworkbench.cli.options import Json
+from qworkbench.cli.options import Budget, Json
+from qworkbench.cli.shared import allow_spending
 
 MAX_CLASSES = 12
 """Classes counted one by one in ``datasets NAME``."""
@@ -24,37 +25,77 @@ def register(app: typer.Typer) -> None:
 
 
 def backends(context: typer.Context, as_json: Json = False) -> None:
-    """List the backends: what circuits can run on."""
+    """List the backends: what circuits can run on, and what each costs."""
     if context.invoked_subcommand is not None:
         return
     from importlib.util import find_spec
 
+    from qworkbench.backend import Backend
+    from qworkbench.cloud.prices import tariff
+    from qworkbench.cloud.registry import installed_adapters
     from qworkbench.engines.registry import ENGINES
 
-    rows = []
+    listed = []
     for name, entry in ENGINES.items():
         installed = entry.requires is None or find_spec(entry.requires) is not None
         hint = None if installed else f"pip install 'qworkbench[{entry.extra}]'"
-        rows.append((name, entry.summary, entry.example, installed, hint))
+        prices = tariff(Backend.parse(entry.example))
+        listed.append(
+            {
+                "name": name,
+                "summary": entry.summary,
+                "example": entry.example,
+                "installed": installed,
+                "install": hint,
+                "billable": prices is None or str(prices) != "free",
+                "price": None if prices is None else str(prices),
+                "source": None if prices is None else f"{prices.source}, {prices.as_of}",
+            }
+        )
+    for name in installed_adapters():
+        listed.append({"name": name, "summary": "brought by another package", "installed": True})
     if as_json:
-        keys = ("name", "summary", "example", "installed", "install")
-        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        print_json(listed)
         return
     print_table(
         "Backends",
-        ("name", "what it is", "example", "installed"),
-        [(*row[:3], "yes" if row[3] else row[4]) for row in rows],
+        ("name", "what it is", "example", "installed", "price of the example"),
+        [
+            (
+                row["name"],
+                row["summary"],
+                row.get("example"),
+                "yes" if row["installed"] else row["install"],
+                row.get("price", "-") or "the vendor quotes it",
+            )
+            for row in listed
+        ],
     )
+    note("Sources of the prices: qworkbench backends --json. The cost of a training: qworkbench plan")
 
 
 def check(
     backend: Annotated[str, typer.Argument(metavar="URI", help="Such as aer?shots=1024&seed=1.")],
+    budget: Budget = None,
     as_json: Json = False,
 ) -> None:
-    """Check on small circuits that a backend keeps every promise of an engine."""
-    from qworkbench.testing import check_engine
+    """Check on small circuits that a backend keeps every promise; one that charges runs a dozen small jobs."""
+    from qworkbench.backend import Backend
+    from qworkbench.cloud.registry import open_adapter
+    from qworkbench.engines.registry import is_remote
+    from qworkbench.testing import check_adapter, check_engine
 
-    passed = check_engine(backend)
+    allow_spending(backend, budget)
+    passed: list[str] = []
+    described = Backend.parse(backend)
+    if is_remote(described.name):
+        adapter = open_adapter(described)
+        passed += check_adapter(described, adapter)
+        if adapter.billable:
+            # Every engine check is dozens of jobs, and the engine is the same for all adapters.
+            note("the engine's own promises are checked only where jobs are free")
+    if not is_remote(described.name) or not adapter.billable:
+        passed += check_engine(backend)
     if as_json:
         print_json({"backend": backend, "passed": passed})
         return

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, progress_bar
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Preprocessing, Seed
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Preprocessing, Seed
+from qworkbench.cli.shared import allow_spending
 
 PHYSICS = "collider_dijets?features=physics"
 CLASSIFIERS = (
@@ -31,7 +32,7 @@ DEMO: dict[bool, tuple[dict[str, Any], ...]] = {
             "preprocessing": ("standardize", "pca:4", "standardize"),
             "ladder": ("exact", "shots"),
         },
-        {"datasets": "moons?n_samples=100&noise=0.25", "models": CLASSIFIERS},
+        {"datasets": "moons?n_samples=100&noise=0.25", "models": CLASSIFIERS, "ladder": ("exact", "shots", "noise")},
         {"datasets": f"{PHYSICS}&task=anomaly&n_samples=240", "models": DETECTORS, "ladder": ("exact", "shots")},
     ),
     True: (
@@ -64,9 +65,16 @@ def compare(
     preprocessing: Preprocessing = STANDARDIZE,
     metric: Annotated[str | None, typer.Option(help="Primary metric. [default: the task's]")] = None,
     backend: BackendOption = None,
+    budget: Budget = None,
     ladder: Annotated[bool, typer.Option(help="Score trained quantum models with shots and noise.")] = True,
+    rung: Annotated[
+        list[str] | None,
+        typer.Option(help="Step of the ladder or backend URI; may be repeated. [default: all]"),
+    ] = None,
     shots: Annotated[int, typer.Option(help="Shots of the ladder.")] = 1024,
     noise: Annotated[str, typer.Option(help="The ladder's noisy backend.")] = "aer?noise=fake_torino",
+    mitigation: Annotated[str, typer.Option(help="The ladder's mitigation: zne, readout.")] = "readout,zne",
+    device: Annotated[str | None, typer.Option(help="URI of the ladder's device.")] = None,
     max_samples: Annotated[int | None, typer.Option(help="Rows to take of larger data sets.")] = None,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/compare"),
@@ -77,6 +85,7 @@ def compare(
 
     Run the same again to go on after a stop: what is measured already is not measured again.
     """
+    allow_spending(backend, budget)
     settings = {
         "models": model or None,
         "folds": folds,
@@ -85,9 +94,11 @@ def compare(
         "preprocessing": preprocessing,
         "metric": metric,
         "backend": backend,
-        "ladder": ("exact", "shots", "noise") if ladder else (),
+        "ladder": (rung or None) if ladder else (),
         "shots": shots,
         "noise_backend": noise,
+        "mitigation": mitigation,
+        "device": device,
         "max_samples": max_samples,
         "seed": seed,
     }

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qworkbench.cli.console import interruptible, note
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Param, Preprocessing, Seed
-from qworkbench.cli.shared import build, check_width, check_writable, deliver, parsed
+from qworkbench.cli.console import interruptible, note, print_json, print_table
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Param, Preprocessing, Seed
+from qworkbench.cli.shared import ROWS_SHOWN, allow_spending, build, check_width, check_writable, parsed, present
+
+if TYPE_CHECKING:
+    from qworkbench.cli.detectors import Fitted
+    from qworkbench.cli.rows import Rows, RowStream
+    from qworkbench.cli.tally import Tally
 
 SUFFIX = ".qwb"
+MOST_JSON = 100_000
+"""Rows that go to stdout as JSON."""
+PATIENCE = 10.0
+"""Seconds between signs of life."""
 
 
 def register(app: typer.Typer) -> None:
@@ -21,99 +32,156 @@ def register(app: typer.Typer) -> None:
 
 def detect(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help="Background rows, or a saved detector.")],
-    score: Annotated[str | None, typer.Argument(metavar="[SCORE]", help="Rows to score.")] = None,
+    score: Annotated[list[str] | None, typer.Argument(metavar="[SCORE]...", help="Files of rows to score.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="See qworkbench models.")] = "qgan",
     contamination: Annotated[
         float | None, typer.Option(help="Share of the training rows that lies beyond the threshold.")
     ] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(help="Share of normal rows beyond the threshold, set on 30 % held out from training."),
+    ] = None,
+    max_train: Annotated[
+        int | None, typer.Option(min=2, help="Train on so many rows, drawn from all. [default: all]")
+    ] = None,
     param: Param = None,
     backend: BackendOption = None,
+    budget: Budget = None,
     preprocessing: Preprocessing = STANDARDIZE,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the scores.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the scores: .csv, .csv.gz or .parquet.")] = None,
+    explain: Annotated[bool, typer.Option(help="Write what each feature adds to each row's score, too.")] = False,
+    report: Annotated[Path | None, typer.Option(help="HTML page: plots, most anomalous rows and why.")] = None,
     save: Annotated[Path | None, typer.Option(help="File for the trained detector.")] = None,
     as_json: Json = False,
 ) -> None:
     """Learn what is normal from TRAIN, then score the rows of SCORE: the higher, the more normal.
 
-    Of a labelled data set (task=anomaly) only normal rows train. Without SCORE, the normal rows held out and
-    all anomalies are scored; of an unlabelled table, the rows themselves.
+    Data are names or files: CSV, Parquet, HDF5, npz. Files to score are read piece by piece, however long. Of a
+    labelled data set (task=anomaly) only normal rows train. Without SCORE, the normal rows held out and all
+    anomalies are scored; of an unlabelled table, the rows themselves.
     """
-    check_writable(out)
-    check_writable(save)
+    allow_spending(backend, budget)
+    for path in (out, report, save):
+        check_writable(path)
+    if explain and out is None:
+        raise ValueError("--explain writes columns beside the scores; add --out FILE")
     with interruptible():
         if train.endswith(SUFFIX):
-            if score is None:
-                raise ValueError(f"expected the rows to score: qworkbench detect {train} SCORE")
-            fitted, rows = _saved_detector(train, score, backend)
+            names = ("contamination", "false-alarms", "max-train", "save", "param")
+            given = zip(names, (contamination, false_alarms, max_train, save, param), strict=True)
+            fitted, streams = _from_file(train, score, backend, [name for name, value in given if value is not None])
         else:
-            background, rows = _background(train, score, seed)
-            params = parsed(param) | ({} if contamination is None else {"contamination": contamination})
+            from qworkbench.cli.detectors import background_and_scored, trained, with_contamination
+
+            background, streams = background_and_scored(train, score, seed, max_train)
+            params = with_contamination(model, parsed(param), contamination)
             detector = build(model, "anomaly", params, preprocessing, backend, seed)
-            fitted = _trained(detector, background, model, save)
-        check_width(fitted, rows.X.shape[1])
-        scores, flags = fitted.score_samples(rows.X), fitted.predict(rows.X) == -1
-    columns = {"score": scores, "anomaly": flags.astype(int)}
-    if rows.y is not None:
-        columns["label"] = rows.y
-    title = f"{len(flags)} rows, {int(flags.sum())} flagged as anomalies"
-    deliver(columns, _detection(rows.y, scores), out, as_json, title)
+            fitted = trained(detector, background, (contamination, false_alarms), model, seed, save)
+        start = time.perf_counter()
+        tally, columns = _score(fitted, streams, out, explain, seed, keep_all=as_json and out is None)
+    seconds = time.perf_counter() - start
+    metrics = _metrics(tally)
+    if report is not None:
+        from qworkbench.cli.detection_record import detection_record
+        from qworkbench.report.detection import write_detection
+
+        record = detection_record(fitted, tally, metrics, [stream.name for stream in streams], seconds)
+        write_detection(record, report)
+    files = {"file": out, "report": report, "detector": save}
+    _deliver(tally, columns, metrics, {key: str(path) for key, path in files.items() if path is not None}, as_json)
 
 
-def _trained(detector: Any, background: Any, model: str, save: Path | None) -> Any:
-    if save is None:
-        return detector.fit(background.X)
-    from qworkbench.bundle import check_savable
-    from qworkbench.bundle import save as write
+def _from_file(
+    train: str, score: Sequence[str] | None, backend: str | None, for_training: Sequence[str]
+) -> tuple[Fitted, list[RowStream]]:
+    from qworkbench.cli.detectors import opened, saved
 
-    check_savable(detector)
-    detector.fit(background.X)
-    info = {"model": model, "features": background.names, "target": None, "task": "anomaly"}
-    note(f"detector: {write(detector, save, info=info)}")
-    return detector
-
-
-def _saved_detector(file: str, score: str, backend: str | None) -> Any:
-    from qworkbench.bundle import load, read_info
-    from qworkbench.cli.rows import read_rows
-
-    info = read_info(file)
-    if info.get("task", "anomaly") != "anomaly":
-        raise ValueError(f"{file} is no detector of anomalies: qworkbench predict {file} {score}")
-    rows = read_rows(score, info.get("features"))
-    return load(file, backend=backend), rows
+    if not score:
+        raise ValueError(f"expected the rows to score: qworkbench detect {train} SCORE")
+    if for_training:
+        raise ValueError(f"{train} is trained and has its threshold; leave out --{', --'.join(for_training)}")
+    fitted = saved(train, backend)
+    return fitted, opened(score, fitted.features)
 
 
-def _background(train: str, score: str | None, seed: int) -> Any:
-    """Rows to train on and rows to score."""
-    from sklearn.model_selection import train_test_split
+def _deliver(
+    tally: Tally, columns: dict[str, Any], metrics: dict[str, float | None], files: dict[str, str], as_json: bool
+) -> None:
+    if as_json:
+        counts = {"rows": tally.n_rows, "flagged": tally.n_flagged, "threshold": tally.threshold}
+        rows = {} if "file" in files else columns
+        print_json({**rows, **counts, "metrics": metrics, **{"file": None, **files}})
+        return
+    title = f"{tally.n_rows:,} rows, {tally.n_flagged:,} flagged as anomalies"
+    present(columns, tally.n_rows, title, "file" in files)
+    table = [
+        (name.replace("_", " "), value, *(metrics.get(f"{name}_{side}") for side in ("low", "high")))
+        for name, value in metrics.items()
+        if not name.endswith(("_low", "_high"))
+    ]
+    if table:
+        print_table("Against the labels", ("", "value", "95 % from", "to"), table)
+    for key, path in files.items():
+        print(f"{key}: {path}")
 
-    from qworkbench.cli.rows import Rows, is_csv, read_rows, target_of
-    from qworkbench.datasets import load_dataset
 
-    if is_csv(train) and target_of(train) is None:
-        background = read_rows(train)
-        return background, background if score is None else read_rows(score, background.names)
-    dataset = load_dataset(train)
-    if dataset.task != "anomaly":
-        raise ValueError(
-            f"{dataset.name} is for {dataset.task}; a data set to detect anomalies in has task=anomaly, "
-            "a CSV file also normal=LABEL"
-        )
+def _score(
+    fitted: Fitted, streams: Sequence[RowStream], out: Path | None, explain: bool, seed: int, keep_all: bool
+) -> tuple[Tally, dict[str, Any]]:
+    """Score all rows; the tally, and the columns of the first rows, or of all of them."""
     import numpy as np
 
-    normal = np.flatnonzero(dataset.y == "normal")
-    names = dataset.feature_names
-    if score is not None:
-        return Rows(dataset.X[normal], names, None), read_rows(score, names)
-    kept, held_out = train_test_split(normal, test_size=0.3, random_state=seed)
-    scored = np.sort(np.concatenate([held_out, np.flatnonzero(dataset.y != "normal")]))
-    return Rows(dataset.X[kept], names, None), Rows(dataset.X[scored], names, dataset.y[scored])
+    from qworkbench.cli.tally import Tally, writing
+
+    tally = Tally(fitted.threshold, seed)
+    shown: list[dict[str, Any]] = []
+    last = time.perf_counter()
+    with writing(out) as sink:
+        for stream in streams:
+            check_width(fitted.pipeline, len(stream.names))
+            start = 0
+            for rows in stream.pieces():
+                scores = np.asarray(fitted.pipeline.score_samples(rows.X), dtype=np.float64)
+                columns = {"source": [stream.name] * len(scores)} if len(streams) > 1 else {}
+                columns |= _columns(fitted, rows, scores, start)
+                if keep_all or not shown:
+                    shown.append(columns)
+                sink(columns | (_reasons(fitted, rows) if explain else {}))
+                tally.add(stream.name, start, rows.X, scores, rows.y)
+                start += len(scores)
+                if keep_all and tally.n_rows > MOST_JSON:
+                    raise ValueError(f"more than {MOST_JSON:,} rows as JSON; add --out FILE")
+                if time.perf_counter() - last > PATIENCE:
+                    last = time.perf_counter()
+                    note(f"{tally.n_rows:,} rows scored")
+    if not tally.n_rows:
+        raise ValueError(f"expected rows to score in {', '.join(s.name for s in streams)}, got none")
+    limit = None if keep_all else ROWS_SHOWN
+    return tally, {
+        key: np.concatenate([np.asarray(piece[key]) for piece in shown])[:limit]
+        for key in shown[0]
+        if all(key in piece for piece in shown)
+    }
 
 
-def _detection(y: Any, scores: Any) -> dict[str, float]:
-    if y is None or set(y) != {"normal", "anomaly"}:
-        return {}
-    from sklearn.metrics import roc_auc_score
+def _columns(fitted: Fitted, rows: Rows, scores: Any, start: int) -> dict[str, Any]:
+    import numpy as np
 
-    return {"roc_auc": float(roc_auc_score(y == "anomaly", -scores))}
+    numbers = np.arange(start, start + len(scores))
+    columns = {"row": numbers, "score": scores, "anomaly": (scores < fitted.threshold).astype(int)}
+    return columns if rows.y is None else columns | {"label": rows.y}
+
+
+def _reasons(fitted: Fitted, rows: Rows) -> dict[str, Any]:
+    from qworkbench.attribution import attribute
+
+    parts = attribute(fitted.pipeline, rows.X, centre=fitted.centre, spread=fitted.spread)
+    return {f"why {name}": parts[:, i] for i, name in enumerate(rows.names)}
+
+
+def _metrics(tally: Tally) -> dict[str, float | None]:
+    from qworkbench.detection import detection_metrics
+
+    labels = tally.is_anomaly
+    return {} if labels is None else detection_metrics(labels, -tally.scores)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, print_table
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Param, Preprocessing, Seed
-from qworkbench.cli.shared import build, check_width, check_writable, deliver, parsed
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Param, Preprocessing, Seed
+from qworkbench.cli.shared import allow_spending, build, check_width, check_writable, deliver, parsed
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,7 @@ def train(
     model: Annotated[str, typer.Option("--model", "-m", help="See qworkbench models.")] = "variational",
     param: Param = None,
     backend: BackendOption = None,
+    budget: Budget = None,
     preprocessing: Preprocessing = STANDARDIZE,
     test_size: Annotated[float, typer.Option(help="Share of the rows held out for the score.")] = 0.25,
     seed: Seed = 0,
@@ -37,6 +38,7 @@ def train(
     from qworkbench.datasets import load_dataset
     from qworkbench.runs import RunDirectory
 
+    allow_spending(backend, budget)
     dataset = load_dataset(data)
     _check_classes(dataset)
     estimator = build(model, dataset.task, parsed(param), preprocessing, backend, seed)
@@ -123,6 +125,8 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL.qwb", help="What train saved.")],
     data: Annotated[str, typer.Argument(help="A data set or file; a CSV file needs no target.")],
     backend: Annotated[str | None, typer.Option(help="Run circuits here, not where they trained.")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Standard errors that shots leave in the numbers.")] = False,
+    budget: Budget = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for the predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -133,6 +137,7 @@ def predict(
     from qworkbench.cli.rows import read_rows
     from qworkbench.comparison.scoring import outputs
 
+    allow_spending(backend, budget)
     info = read_info(model)
     task = info.get("task", "classification")
     if task == "anomaly":
@@ -142,16 +147,36 @@ def predict(
     with interruptible():
         fitted = load(model, backend=backend)
         check_width(fitted, rows.X.shape[1])
-        # One call: on a device labels and probabilities are of the same shots.
-        answer = outputs(fitted, rows.X, task, one_call=True)
+        if errors:
+            answer, spread = _estimated(fitted, rows.X, task)
+        else:
+            # One call: on a device labels and probabilities are of the same shots.
+            answer, spread = outputs(fitted, rows.X, task, one_call=True), None
     columns: dict[str, Any] = {"prediction": answer.values if task == "regression" else answer.labels}
     if answer.probabilities and answer.classes is not None:
         columns |= {f"p({name})": answer.values[:, i] for i, name in enumerate(answer.classes)}
     elif task != "regression" and hasattr(fitted, "decision_function"):
         names = ["decision"] if answer.values.ndim == 1 else [f"decision({c})" for c in fitted.classes_]
         columns |= dict(zip(names, np.atleast_2d(answer.values.T), strict=True))
+    if spread is not None:
+        numbers = [name for name in columns if task == "regression" or name != "prediction"]
+        columns |= {f"error({name})": part for name, part in zip(numbers, np.atleast_2d(spread.T), strict=True)}
     score = None if rows.y is None else _score(task, rows.y, columns["prediction"])
     deliver(columns, {} if score is None else score, out, as_json, f"{len(rows.X)} rows")
+
+
+def _estimated(fitted: Any, X: Any, task: str) -> tuple[Any, Any]:
+    """The answer as the mean over groups of shots, and its standard errors."""
+    from qworkbench.comparison.scoring import Outputs, best_labels
+
+    model = fitted[-1]
+    if not hasattr(model, "estimate"):
+        raise ValueError(f"expected a quantum model for --errors, got {type(model).__name__}, which takes no shots")
+    mean, error = model.estimate(fitted[:-1].transform(X) if len(fitted) > 1 else X)
+    if task == "regression":
+        return Outputs(mean, None, None, False), error
+    probabilities = hasattr(model, "predict_proba")
+    return Outputs(mean, best_labels(mean, model.classes_), model.classes_, probabilities), error
 
 
 def _score(task: str, y: Any, predicted: Any) -> dict[str, float]:

@@ -10,6 +10,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts inste
 BackendOption = Annotated[
     str | None, typer.Option("--backend", help="Where circuits run when training, e.g. aer?shots=1024.")
 ]
+Budget = Annotated[
+    float | None, typer.Option("--budget", min=0, help="US dollars that a backend which charges may cost. [default: 0]")
+]
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A model setting; may be repeated.")
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench import __version__
-from qworkbench.cli import catalogues, comparing, detecting, learning, pages
+from qworkbench.cli import assessing, catalogues, comparing, detecting, jobs, learning, pages, planning, workers
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError, AssertionError)
 """What the library raises on purpose; their messages stand alone."""
@@ -26,8 +26,12 @@ app = typer.Typer(
 comparing.register(app)
 learning.register(app)
 detecting.register(app)
+assessing.register(app)
 catalogues.register(app)
 pages.register(app)
+jobs.register(app)
+planning.register(app)
+workers.register(app)
 
 
 def _print_version(wanted: bool) -> None:

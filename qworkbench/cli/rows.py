@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qworkbench.backend import parse_uri
+from qworkbench.cli.tally import Reservoir
+from qworkbench.datasets.streams import TableFile, is_table, open_table
 from qworkbench.errors import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CSV = (".csv", ".csv.gz")
+CELLS = 2**21
+"""Numbers held at a time while a file is read: 16 MB."""
+MOST_ROWS = 2**16
+"""Rows read at a time, at most."""
+OPTIONS = ("sep", "key", "target", "normal", "task")
 
 
 @dataclass(frozen=True)
@@ -28,39 +33,106 @@ class Rows:
     y: NDArray | None
 
 
-def is_csv(data: str) -> bool:
-    """Whether ``data`` names a CSV file, with options or without."""
-    return data.partition("?")[0].lower().endswith(CSV)
+@dataclass(frozen=True)
+class RowStream:
+    """Rows that come piece by piece."""
+
+    name: str
+    names: tuple[str, ...]
+    pieces: Callable[[], Iterator[Rows]]
+    """Starts again at the first row with each call."""
+
+
+def labelled(data: str) -> bool:
+    """Whether ``data`` is a data set with a target, rather than the bare rows of a file."""
+    if not is_table(data):
+        return True
+    options = _options(data)
+    return "target" in options or "task" in options or _table(data, options).target is not None
+
+
+def _table(data: str, options: dict[str, str]) -> TableFile:
+    return open_table(data.partition("?")[0], sep=options.get("sep", ","), key=options.get("key"))
 
 
 def target_of(data: str) -> str | None:
-    """The ``target=`` of a CSV file's options."""
-    return _options(data).get("target") if is_csv(data) else None
+    """The ``target=`` of a file's options."""
+    return _options(data).get("target") if is_table(data) else None
 
 
-def read_rows(data: str, features: Sequence[str] | None = None, target: str | None = None) -> Rows:
-    """The rows of a CSV file, whose target may be absent, or of a data set.
+def open_rows(data: str, features: Sequence[str] | None = None, target: str | None = None) -> RowStream:
+    """The rows of a file, whose target may be absent, or of a data set.
 
     Args:
-        data: As for ``load_dataset``.
+        data: As for ``load_dataset``; a file takes the options ``sep``, ``key``, ``target`` and ``normal``, the
+            value of the target that is normal while all others are anomalies.
         features: The columns that the model was trained on, in its order; None takes all but the target.
         target: The column that the model predicts; read if it is there.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a column is missing, not numeric or not finite, or the features are others.
+        ValueError: If a column is missing or the features are others; while reading, if a column is not numeric
+            or not finite.
     """
-    if is_csv(data):
-        return _read_csv(data, features, target)
+    if is_table(data):
+        return _open_file(data, features, target)
     from qworkbench.datasets import load_dataset
 
     dataset = load_dataset(data)
     names = dataset.feature_names
-    if features is None or tuple(features) == names:
-        return Rows(dataset.X, names, dataset.y)
-    if set(features) - set(names):
-        raise ValueError(f"expected the features {_some(features)} of the model, got {_some(names)}")
-    return Rows(dataset.X[:, [names.index(name) for name in features]], tuple(features), dataset.y)
+    if set(features or ()) - set(names):
+        raise ValueError(f"expected the features {_some(features or ())} of the model, got {_some(names)}")
+    wanted = tuple(features or names)
+    rows = Rows(dataset.X[:, [names.index(name) for name in wanted]], wanted, dataset.y)
+    return in_memory(data, rows)
+
+
+def read_rows(data: str, features: Sequence[str] | None = None, target: str | None = None) -> Rows:
+    """All the rows of ``open_rows`` at once.
+
+    Raises:
+        ValueError: As there, and if there are none.
+    """
+    stream = open_rows(data, features, target)
+    pieces = list(stream.pieces())
+    if not pieces:
+        raise ValueError(f"expected at least one row in {stream.name}, got none")
+    labels = [piece.y for piece in pieces if piece.y is not None]
+    return Rows(np.concatenate([piece.X for piece in pieces]), stream.names, np.concatenate(labels) if labels else None)
+
+
+def sample_rows(stream: RowStream, limit: int | None, seed: int) -> Rows:
+    """All features of a stream, or of a uniform sample of its rows, in the order of the file.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    if limit is None:
+        pieces = [piece.X for piece in stream.pieces()]
+    else:
+        sample = Reservoir(limit, np.random.default_rng(seed))
+        for piece in stream.pieces():
+            sample.add(piece.X)
+        pieces = list(sample.columns)
+    if not pieces:
+        raise ValueError(f"expected at least one row in {stream.name}, got none")
+    return Rows(np.concatenate(pieces), stream.names, None)
+
+
+def in_memory(name: str, rows: Rows) -> RowStream:
+    """Rows that are there already, as a stream."""
+
+    def pieces() -> Iterator[Rows]:
+        size = _piece(rows.X.shape[1])
+        for start in range(0, len(rows.X), size):
+            part = slice(start, start + size)
+            yield Rows(rows.X[part], rows.names, None if rows.y is None else rows.y[part])
+
+    return RowStream(name, rows.names, pieces)
+
+
+def _piece(n_columns: int) -> int:
+    return min(MOST_ROWS, max(1, CELLS // max(1, n_columns)))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -73,38 +145,51 @@ def _options(data: str) -> dict[str, str]:
     return parse_uri(f"file?{query}")[2] if query else {}
 
 
-def _read_csv(data: str, features: Sequence[str] | None, target: str | None) -> Rows:
-    import pandas as pd
-
-    file, options = Path(data.partition("?")[0]), _options(data)
+def _open_file(data: str, features: Sequence[str] | None, target: str | None) -> RowStream:
+    options = _options(data)
     for key in options:
-        if key not in ("sep", "target"):
-            raise unknown_name("option for rows of a CSV file", key, ("sep", "target"))
-    if not file.is_file():
-        raise FileNotFoundError(f"no such file: {file}")
-    try:
-        frame = pd.read_csv(file, sep=options.get("sep", ","), skipinitialspace=True)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"cannot read {file.name} as CSV: {error}") from error
-    columns = [str(column) for column in frame.columns]
-    frame.columns = pd.Index(columns)
-    target = options.get("target", target)
-    names = tuple(features or (name for name in columns if name != target))
-    for name in (*names, *([target] if "target" in options else [])):
-        if name not in columns:
+        if key not in OPTIONS:
+            raise unknown_name("option for the rows of a file", key, OPTIONS)
+    table = _table(data, options)
+    target = options.get("target", target) or table.target
+    normal = options.get("normal")
+    if normal is not None and target not in table.columns:
+        raise ValueError(f"normal={normal} is a value of the target; add target=COLUMN")
+    names = tuple(features or (name for name in table.columns if name != target))
+    for name in (*names, *([target] if "target" in options and target else [])):
+        if name not in table.columns:
             raise ValueError(
-                f"{file.name} lacks the column {name!r}, which the model needs; it has {', '.join(columns)}"
+                f"{table.file.name} lacks the column {name!r}, which the model needs; it has {_some(table.columns)}"
             )
-    X = _numbers(frame[list(names)])
-    return Rows(X, names, frame[target].to_numpy() if target in columns else None)
+    if not names:
+        raise ValueError(f"expected columns of features in {table.file.name}, got none")
+    labels = target if target in table.columns else None
+    return RowStream(table.file.name, names, lambda: _pieces(table, names, labels, normal))
 
 
-def _numbers(frame: pd.DataFrame) -> NDArray[np.float64]:
-    if frame.empty:
-        raise ValueError("expected at least one row and one column of features, got none")
+def _pieces(table: TableFile, names: tuple[str, ...], target: str | None, normal: str | None) -> Iterator[Rows]:
+    columns = [*names, *([target] if target else [])]
+    start = 0
+    for frame in table.read(columns, _piece(len(table.columns))):
+        if len(frame):
+            y = None if target is None else frame[target].to_numpy()
+            if normal is not None and y is not None:
+                y = np.where(_as_text(y) == normal, "normal", "anomaly")
+            yield Rows(_numbers(frame[list(names)], start), names, y)
+        start += len(frame)
+
+
+def _as_text(y: NDArray) -> NDArray:
+    return (y.astype(np.int64) if y.dtype.kind == "f" and (y == np.rint(y)).all() else y).astype(str)
+
+
+def _numbers(frame: pd.DataFrame, start: int) -> NDArray[np.float64]:
+    """The cells as numbers; ``start`` is the number of the first row, for the error."""
     for name, column in frame.items():
         if column.dtype.kind not in "iufb":
             raise ValueError(f"expected numbers in the column {name!r}, got {str(column.iloc[0])!r}")
-        if not np.isfinite(column.to_numpy(np.float64)).all():
-            raise ValueError(f"expected finite numbers in the column {name!r}, got NaN or infinity")
+        bad = np.flatnonzero(~np.isfinite(column.to_numpy(np.float64)))
+        if len(bad):
+            row = start + int(bad[0])
+            raise ValueError(f"expected finite numbers in the column {name!r}, got NaN or infinity in row {row}")
     return frame.to_numpy(np.float64)

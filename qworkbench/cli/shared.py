@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,25 @@ def build(
     if backend is not None:
         check_backend(backend)
     return pipeline(preprocessing, contestant.build(seed, backend, params))
+
+
+def allow_spending(backend: str | None, budget: float | None) -> None:
+    """Set the budget of this process.
+
+    It goes to the environment and not into the URI, so that records do not depend on it.
+
+    Raises:
+        ValueError: If there is a budget but no backend that could charge.
+    """
+    from qworkbench.backend import Backend
+    from qworkbench.cloud.settings import BUDGET_VARIABLE
+    from qworkbench.engines.registry import is_remote
+
+    if budget is None:
+        return
+    if backend is None or not is_remote(Backend.parse(backend).name):
+        raise ValueError("--budget is for a --backend whose vendor charges, such as ibm:ibm_torino")
+    os.environ[BUDGET_VARIABLE] = f"{budget:g}"
 
 
 def parsed(pairs: list[str] | None) -> dict[str, Any]:
@@ -100,15 +120,22 @@ def deliver(columns: dict[str, Any], metrics: dict[str, float], out: Path | None
     if as_json:
         print_json({**columns, "metrics": metrics, "file": None if out is None else str(out)})
         return
-    n_rows = len(next(iter(columns.values())))
-    shown = [(i, *(_plain(values[i]) for values in columns.values())) for i in range(min(n_rows, ROWS_SHOWN))]
-    print_table(title, ("row", *columns), shown)
-    if n_rows > ROWS_SHOWN:
-        print(f"{n_rows - ROWS_SHOWN} more rows; --out FILE.csv writes all of them")
+    present(columns, len(next(iter(columns.values()))), title, out is not None)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}")
     if out is not None:
         print(f"written: {out}")
+
+
+def present(columns: dict[str, Any], n_rows: int, title: str, written: bool) -> None:
+    """The first of ``n_rows`` rows as a table."""
+    count = min(ROWS_SHOWN, len(next(iter(columns.values()))))
+    rows = [tuple(_plain(values[i]) for values in columns.values()) for i in range(count)]
+    if "row" not in columns:
+        columns, rows = {"row": None, **columns}, [(i, *row) for i, row in enumerate(rows)]
+    print_table(title, tuple(columns), rows)
+    if n_rows > count:
+        print(f"{n_rows - count:,} more rows" + ("" if written else "; --out FILE.csv writes all of them"))
 
 
 def _plain(value: Any) -> Any:

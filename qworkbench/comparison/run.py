@@ -10,7 +10,7 @@ from qworkbench.backend import Backend
 from qworkbench.comparison.cells import Cell
 from qworkbench.comparison.contestants import Contestant, Given, contestants
 from qworkbench.comparison.journal import Journal, Progress
-from qworkbench.comparison.ladder import Rung, check_backend, rungs
+from qworkbench.comparison.ladder import MITIGATION, Rung, check_backend, rungs
 from qworkbench.comparison.protocol import Protocol
 from qworkbench.comparison.result import Comparison
 from qworkbench.comparison.work import run_cell
@@ -34,9 +34,11 @@ def compare(
     max_samples: int | None = None,
     seed: int = 0,
     backend: str | Backend | None = None,
-    ladder: Iterable[str] = ("exact", "shots", "noise"),
+    ladder: Iterable[str] | None = None,
     shots: int = 1024,
     noise_backend: str = "aer?noise=fake_torino",
+    mitigation: str = MITIGATION,
+    device: str | None = None,
     ladder_samples: int = 64,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -68,9 +70,12 @@ def compare(
         max_samples: Rows to take of larger data sets, class shares kept.
         seed: Of everything random.
         backend: Where the quantum models train; by default the exact engine, or what the estimator says.
-        ladder: ``exact``, ``shots``, ``noise`` (all Aer) or the URI of any backend; empty for none.
-        shots: Of the ladder.
-        noise_backend: What ``noise`` means.
+        ladder: ``exact``, ``shots``, ``transpiled``, ``noise``, ``mitigated`` (all Aer), ``device``, or the URI of any
+            backend; empty for none. By default all that the next arguments allow.
+        shots: Of the ladder; a mitigated circuit gets no more of them than a noisy one.
+        noise_backend: What ``noise`` means; ``transpiled`` and ``mitigated`` follow it.
+        mitigation: What ``mitigated`` does: ``zne``, ``readout`` or both joined by a comma.
+        device: The URI of the rung ``device``.
         ladder_samples: Test rows scored on each rung and fold, at most.
         progress: Called with steps done, steps in all, and what comes next.
 
@@ -97,7 +102,7 @@ def compare(
     if any(contestant.entry.quantum for contestant in found):
         if backend is not None:
             check_backend(backend)
-        steps = rungs(ladder, shots, noise_backend)
+        steps = rungs(ladder, shots, noise_backend, mitigation, device)
     uri = None if backend is None else str(backend)
     cells = _cells(tables, found, protocol, uri, steps, ladder_samples)
     return _run(cells, tables, out, progress)

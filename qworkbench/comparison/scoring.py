@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from qworkbench.detection import EFFICIENCIES, background_rejection
+
 METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc"),
     "regression": ("r2", "neg_mean_absolute_error", "neg_root_mean_squared_error"),
@@ -58,11 +60,12 @@ def outputs(model: Any, X: NDArray[np.float64], task: str, *, one_call: bool = F
         labels = np.asarray(model.predict(X))
         return Outputs((labels[:, None] == model.classes_).astype(np.float64), labels, model.classes_, False)
     values = np.asarray(score(X), dtype=np.float64)
-    labels = _arg_max(values, model.classes_) if one_call else np.asarray(model.predict(X))
+    labels = best_labels(values, model.classes_) if one_call else np.asarray(model.predict(X))
     return Outputs(values, labels, model.classes_, probabilities)
 
 
-def _arg_max(values: NDArray[np.float64], classes: NDArray) -> NDArray:
+def best_labels(values: NDArray[np.float64], classes: NDArray) -> NDArray:
+    """The class of the highest value of each row, or that on its side of 0; shape ``(N,)``."""
     index = (values > 0).astype(int) if values.ndim == 1 else values.argmax(axis=1)
     return classes[index]
 
@@ -77,6 +80,28 @@ def measure(task: str, y: NDArray, answer: Outputs) -> dict[str, float | None]:
         raise ValueError("expected finite outputs from the model, got NaN or infinity")
     found = _MEASURES[task](y, answer)
     return {name: float(v) if v is not None and math.isfinite(v) else None for name, v in found.items()}
+
+
+def loss(task: str, y: NDArray, answer: Outputs) -> float | None:
+    """Mean loss of the answer: less is better; None where a target says nothing about it, as for anomalies.
+
+    Cross entropy of probabilities, the hinge loss of decision values, the squared error of regression.
+    """
+    if task == "regression":
+        return float(sk.mean_squared_error(y, answer.values))
+    if task != "classification" or answer.classes is None:
+        return None
+    if answer.probabilities:
+        return float(sk.log_loss(y, answer.values, labels=answer.classes))
+    return float(np.maximum(0, 1 - _margins(y, answer.values, answer.classes)).mean())
+
+
+def _margins(y: NDArray, values: NDArray[np.float64], classes: NDArray) -> NDArray[np.float64]:
+    """By how much each row's true class leads, shape ``(N,)`` (Crammer & Singer 2001 for more than two classes)."""
+    if values.ndim == 1:
+        return np.where(y == classes[1], values, -values)
+    true = y[:, None] == classes
+    return values[true] - np.where(true, -np.inf, values).max(axis=1)
 
 
 def _classification(y: NDArray, answer: Outputs) -> dict[str, float | None]:
@@ -109,10 +134,15 @@ def _regression(y: NDArray, answer: Outputs) -> dict[str, float | None]:
 
 
 def _anomaly(y: NDArray, answer: Outputs) -> dict[str, float | None]:
-    return {
-        "roc_auc": sk.roc_auc_score(y == ANOMALY, -answer.values),
-        "average_precision": sk.average_precision_score(y == ANOMALY, -answer.values),
+    is_anomaly, scores = y == ANOMALY, -answer.values
+    found: dict[str, float | None] = {
+        "roc_auc": sk.roc_auc_score(is_anomaly, scores),
+        "average_precision": sk.average_precision_score(is_anomaly, scores),
     }
+    enough = min(is_anomaly.sum(), (~is_anomaly).sum()) >= 2
+    for share in EFFICIENCIES:
+        found[f"rejection_{share:g}"] = background_rejection(is_anomaly, scores, share).value if enough else None
+    return found
 
 
 _MEASURES = {"classification": _classification, "regression": _regression, "anomaly": _anomaly}

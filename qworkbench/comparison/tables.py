@@ -14,6 +14,7 @@ from qworkbench.report.tables import (
     duration,
     failure_table,
     kind,
+    mitigation_note,
     number,
     words,
 )
@@ -87,21 +88,24 @@ def _ladder(result: DatasetResult) -> Table:
             "rows",
             words(result.metric),
             "change",
+            "loss",
             "output change",
             "circuits",
+            "shots",
             "time",
         ),
         rows=tuple(map(_rung_row, result.rungs)),
         marks=("quantum",) * len(result.rungs),
         text_columns=frozenset({0, 1, 2}),
         note="Rows: test rows scored on each fold. Change: against the exact rung on the same rows. "
-        "Output change: the mean absolute one.",
+        "Output change: the mean absolute one. " + mitigation_note(result),
     )
 
 
 def _rung_row(rung: Rung) -> tuple[str, ...]:
     changed = number(rung.change_mean, sign=True) + _half_width(rung.change)
     output = number(rung.extras.get("mean_abs_output_change"))
-    costs = count(rung.extras.get("circuits")), duration(rung.extras.get("seconds"))
+    costs = (*(count(rung.extras.get(key)) for key in ("circuits", "shots")), duration(rung.extras.get("seconds")))
+    lost = number(rung.loss_mean) + _half_width(rung.loss)
     rows = count(rung.extras.get("ladder_samples"))
-    return rung.model, rung.rung, rung.backend or NONE, rows, number(rung.mean), changed, output, *costs
+    return rung.model, rung.rung, rung.backend or NONE, rows, number(rung.mean), changed, lost, output, *costs

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from numpy.typing import NDArray
 
 from qworkbench.backend import parse_uri
-from qworkbench.datasets import generators, images, tables
+from qworkbench.datasets import anomalies, generators, images, tables
 from qworkbench.datasets.base import Dataset
 from qworkbench.datasets.files import read_table
 from qworkbench.errors import unknown_name
@@ -58,6 +58,12 @@ DATASETS: dict[str, DatasetEntry] = {
     ),
     "fashion_mnist": _classes(images.fashion_mnist, "clothes of 28 x 28 pixels; 2,500 shipped, all by path="),
     "mnist": _classes(images.mnist, "handwritten digits of 28 x 28 pixels; by path= only"),
+    "shuttle": DatasetEntry(anomalies.shuttle, "anomaly", "space shuttle by 9 sensors; 49,097 rows, 7 % anomalies"),
+    "quark_gluon_jets": _classes(
+        anomalies.quark_gluon_jets, "jets of quarks and gluons, 13 features; extra hep; also task=anomaly"
+    ),
+    "lhc_olympics": DatasetEntry(anomalies.lhc_olympics, "anomaly", "LHC Olympics 2020 features; by path= only"),
+    "keel": DatasetEntry(anomalies.keel, "anomaly", "table= of the KEEL repository, one class normal; extra tables"),
     "ad_hoc": _classes(generators.ad_hoc, "made for the ZZ kernel (Havlicek et al. 2019)"),
     "moons": _classes(generators.moons, "two half circles"),
     "circles": _classes(generators.circles, "a circle in a circle"),

@@ -39,22 +39,35 @@ def _from_sklearn(name: str) -> tuple[Any, str]:
 
 
 def sklearn_classes(
-    name: str, classes: tuple[str, ...] | None = None, n_samples: int | None = None, seed: int = 0
+    name: str,
+    classes: tuple[str, ...] | None = None,
+    normal: tuple[str, ...] | None = None,
+    n_samples: int | None = None,
+    seed: int = 0,
 ) -> Dataset:
     """One of scikit-learn's classification tables.
 
     Args:
         name: ``"iris"``, ``"wine"``, ``"breast_cancer"`` or ``"digits"``.
         classes: Labels to keep, by name or number; None keeps all.
+        normal: Labels that are normal, by name or number, which makes it a task of anomaly detection: all others
+            are anomalies.
         n_samples: Rows to keep, stratified; None keeps all.
         seed: Chooses the rows.
+
+    Raises:
+        ValueError: If a label is unknown.
     """
     bunch, source = _from_sklearn(name)
     names = () if name == "digits" else tuple(map(str, bunch.target_names))
     y = np.asarray(names)[bunch.target] if names else bunch.target
     rows = np.arange(len(y)) if classes is None else class_rows(y, classes, names)
+    task = "classification"
+    if normal is not None:
+        is_normal = np.isin(np.arange(len(y)), class_rows(y, normal, names))
+        y, task = np.where(is_normal, NORMAL, ANOMALY), "anomaly"
     rows = rows[choose_rows(y[rows], n_samples, seed)]
-    return Dataset(name, bunch.data[rows], y[rows], "classification", tuple(bunch.feature_names), source)
+    return Dataset(name, bunch.data[rows], y[rows], task, tuple(bunch.feature_names), source)
 
 
 def diabetes(n_samples: int | None = None, seed: int = 0) -> Dataset:
@@ -92,7 +105,7 @@ def collider_dijets(
             raise unknown_name("signal", process, SIGNALS)
     if task not in ("classification", "anomaly"):
         raise unknown_name("task of collider_dijets", task, ("classification", "anomaly"))
-    columns = _columns(names, features)
+    columns = columns_of(names, features)
     rng = np.random.default_rng(seed)
     processes = ("qcd", *dict.fromkeys(signal))
     labels = processes if task == "classification" else (NORMAL, *(ANOMALY for _ in processes[1:]))
@@ -109,7 +122,8 @@ def collider_dijets(
     return Dataset("collider_dijets", X[chosen], y[chosen], task, tuple(names[i] for i in columns), source)
 
 
-def _columns(names: tuple[str, ...], features: tuple[str, ...]) -> list[int]:
+def columns_of(names: tuple[str, ...], features: tuple[str, ...]) -> list[int]:
+    """Numbers of the features that are asked for: by name, ``all`` of them or those of ``physics``."""
     groups: dict[tuple[str, ...], tuple[str, ...]] = {("all",): names, ("physics",): PHYSICS_FEATURES}
     wanted = groups.get(features, features)
     for feature in wanted:

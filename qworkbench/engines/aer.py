@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.providers import BackendV2
-from qiskit.transpiler import PassManager, generate_preset_pass_manager
+from qiskit.transpiler import PassManager, Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 
 from qworkbench.backend import Backend
@@ -17,15 +17,22 @@ from qworkbench.engines.base import Usage, check_memory
 from qworkbench.engines.devices import (
     cut_circuit,
     cut_noise,
+    depolarizing_noise,
     fake_device,
+    finished,
     generic_device,
+    placed,
     simulator_target,
     used_qubits,
 )
+from qworkbench.engines.mitigation import OPTIONS as MITIGATION_OPTIONS
+from qworkbench.engines.mitigation import Mitigation
 from qworkbench.engines.runners import CircuitEngine, Read, Run
 from qworkbench.errors import unknown_name
 
-OPTIONS = ("max_parallel_threads", "method", "noise", "optimization_level", "precision")
+OPTIONS = ("device", "max_parallel_threads", "method", "noise", "optimization_level", "precision", *MITIGATION_OPTIONS)
+DEPOLARIZING, GENERIC = "depolarizing:", "generic:"
+"""Values of ``noise`` beside the names of snapshots start so."""
 TRANSPILER_SEED = 20119
 DENSE_METHODS = {"automatic": False, "statevector": False, "density_matrix": True}
 """Methods whose memory grows as ``2**n`` (False) or ``4**n`` (True)."""
@@ -34,13 +41,16 @@ DENSE_METHODS = {"automatic": False, "statevector": False, "density_matrix": Tru
 def aer_engine(backend: Backend) -> CircuitEngine:
     """``aer``, ``aer?noise=fake_torino&shots=4096``, ``ibm-fake:torino``, ``generic:5``.
 
-    Without shots the expectation values are exact: of the pure state, or with noise of the density matrix. Exact noisy
-    values hold the gates' errors but no readout error, which is an error of counts; with shots it is included.
+    ``noise`` takes a device (``fake_torino``, ``generic:5``), or ``depolarizing:P`` for noise of every gate; ``device``
+    takes one for its gates and coupling map alone, without errors. Mitigation: see ``Mitigation.of``. Without shots the
+    expectation values are exact: of the pure state, or with noise of the density matrix. Exact noisy values hold the
+    gates' errors but no readout error, which is an error of counts; with shots it is included.
 
     Raises:
         ValueError: If an option, a method or a device is unknown.
     """
-    return CircuitEngine(AerRunner(backend), backend.shots, backend.seed, backend.name)
+    mitigation = Mitigation.of(backend)
+    return CircuitEngine(AerRunner(backend), backend.shots, backend.seed, backend.name, mitigation)
 
 
 def _among(backend: Backend, key: str, known: Sequence[str]) -> str:
@@ -60,30 +70,41 @@ def _whole(backend: Backend, key: str, default: int) -> int:
 
 def _device(backend: Backend) -> BackendV2 | None:
     if backend.name == "generic":
-        if not (backend.target or "").isdigit() or int(backend.target or 0) < 1:
-            raise ValueError(f"expected generic:N with a number of qubits, got {str(backend)!r}")
-        return generic_device(int(backend.target or 0))
+        return generic_device(backend.target or "")
     if backend.name == "ibm-fake":
         if backend.target is None:
             raise ValueError("expected ibm-fake:NAME, for instance ibm-fake:torino")
         return fake_device(backend.target)
-    noise = backend.option("noise")
-    return None if noise is None else fake_device(noise)
+    name = backend.option("device") or backend.option("noise")
+    if name is None or name.startswith(DEPOLARIZING):
+        return None
+    return generic_device(name.removeprefix(GENERIC)) if name.startswith(GENERIC) else fake_device(name)
+
+
+def _probability(backend: Backend) -> float | None:
+    """Of depolarisation, if the backend has that noise."""
+    noise = backend.option("noise") or ""
+    if not noise.startswith(DEPOLARIZING):
+        return None
+    try:
+        probability = float(noise.removeprefix(DEPOLARIZING))
+    except ValueError:
+        probability = -1.0
+    if not 0 <= probability <= 1:
+        raise ValueError(f"expected noise={DEPOLARIZING}P with a probability P, got {noise!r}")
+    return probability
 
 
 class AerRunner:
     """Runs circuits on an ``AerSimulator``, ideal or as a device on just the qubits in use."""
 
+    mitigates = frozenset({"fold", "readout"})
+
     def __init__(self, backend: Backend) -> None:
-        for key, _ in backend.options:
-            if key not in OPTIONS:
-                raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
-        if backend.name == "aer" and backend.target is not None:
-            raise ValueError(f"expected 'aer' without a target, got {str(backend)!r}")
-        if backend.name != "aer" and backend.option("noise") is not None:
-            raise ValueError(f"{backend.name} has its own noise; expected no option 'noise', got {str(backend)!r}")
+        _check_options(backend)
         self.usage = Usage()
-        self._device = _device(backend)
+        self._device, self._depolarizing = _device(backend), _probability(backend)
+        self._noiseless = backend.option("device") is not None
         self._noise: dict[tuple[int, ...], Any] = {}
         if self._device is not None:
             level = _among(backend, "optimization_level", ("1", "0", "2", "3"))
@@ -91,7 +112,8 @@ class AerRunner:
                 generate_preset_pass_manager(k, target=self._device.target, seed_transpiler=TRANSPILER_SEED)
                 for k in (int(level), 0)
             )
-        self._method = backend.option("method", "automatic" if self._device is None else "density_matrix") or ""
+        noisy = self._depolarizing is not None or (self._device is not None and not self._noiseless)
+        self._method = backend.option("method", "density_matrix" if noisy else "automatic") or ""
         if self._method not in AerSimulator().available_methods():
             raise unknown_name("Aer method", self._method, AerSimulator().available_methods())
         self._settings: dict[str, Any] = {
@@ -100,9 +122,9 @@ class AerRunner:
             "max_parallel_threads": _whole(backend, "max_parallel_threads", 0),
         }
         reads = {"expectation", "probabilities", "zeros"}
-        if self._device is None and self._method in ("automatic", "statevector"):
+        if self._device is None and not noisy and self._method in ("automatic", "statevector"):
             reads.add("statevector")
-        if self._device is not None and self._method != "density_matrix":
+        if noisy and self._method != "density_matrix":
             # Such a method runs one random trajectory, which is no expectation value.
             reads.clear()
         self.exact_reads = frozenset(reads)
@@ -111,57 +133,63 @@ class AerRunner:
         """See ``Runner``."""
         self.usage.add(transpilations=1)
         if self._device is None:
-            self._check_memory(circuit.num_qubits)
-            base = _native_manager(self._method, circuit.num_qubits).run(circuit)
-            place, noise = list(range(circuit.num_qubits)), None
-            circuits = [_finished(base, place, read, None) for read in reads]
+            circuits, place, noise = self._native(circuit, reads)
         else:
-            base, place = self._placed(circuit, self._device)
-            circuits = [_finished(base, place, read, self._basis) for read in reads]
-            qubits = tuple(sorted({*used_qubits(circuits), *place}))
-            circuits = [cut_circuit(c, qubits) for c in circuits]
-            place = [qubits.index(q) for q in place]
-            self._check_memory(len(qubits))
-            if qubits not in self._noise:
-                self._noise[qubits] = cut_noise(self._device.target, qubits)
-            noise = self._noise[qubits]
-        for read, finished in zip(reads, circuits, strict=True):
-            _save(finished, place, read)
+            circuits, place, noise = self._on_device(circuit, reads, self._device)
+        for read, ready in zip(reads, circuits, strict=True):
+            _save(ready, place, read)
         return _AerRun(AerSimulator(noise_model=noise, **self._settings), circuits, slots, reads)
+
+    def _native(self, circuit: QuantumCircuit, reads: Sequence[Read]) -> tuple[list[QuantumCircuit], list[int], Any]:
+        """Circuits in Aer's own gates, where their qubits are, and the noise."""
+        self._check_memory(circuit.num_qubits)
+        width = None if self._depolarizing is None else 2
+        base = _native_manager(self._method, circuit.num_qubits, width).run(circuit)
+        noise = None
+        if self._depolarizing is not None:
+            noise = depolarizing_noise(_native_target(self._method, circuit.num_qubits, width), self._depolarizing)
+        place = list(range(circuit.num_qubits))
+        return [finished(base, place, read, None) for read in reads], place, noise
+
+    def _on_device(
+        self, circuit: QuantumCircuit, reads: Sequence[Read], device: BackendV2
+    ) -> tuple[list[QuantumCircuit], list[int], Any]:
+        """The same in the device's gates, on the qubits in use alone."""
+        base, place = placed(circuit, device, self._place)
+        circuits = [finished(base, place, read, self._basis) for read in reads]
+        qubits = tuple(sorted({*used_qubits(circuits), *place}))
+        self._check_memory(len(qubits))
+        if qubits not in self._noise:
+            self._noise[qubits] = None if self._noiseless else cut_noise(device.target, qubits)
+        return [cut_circuit(c, qubits) for c in circuits], [qubits.index(q) for q in place], self._noise[qubits]
 
     def _check_memory(self, n_qubits: int) -> None:
         if self._method in DENSE_METHODS:
             check_memory(n_qubits, 1, 16, density_matrix=DENSE_METHODS[self._method])
 
-    def _placed(self, circuit: QuantumCircuit, device: BackendV2) -> tuple[QuantumCircuit, list[int]]:
-        """The circuit in the device's gates, and the physical qubit where each of its qubits ends."""
-        if circuit.num_qubits > device.num_qubits:
-            raise ValueError(f"expected at most {device.num_qubits} qubits on {device.name}, got {circuit.num_qubits}")
-        done = self._place.run(circuit)
-        if done.layout is None:
-            return done, list(range(circuit.num_qubits))
-        return done, list(done.layout.final_index_layout())
+
+def _check_options(backend: Backend) -> None:
+    for key, _ in backend.options:
+        if key not in OPTIONS:
+            raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
+    if backend.name == "aer" and backend.target is not None:
+        raise ValueError(f"expected 'aer' without a target, got {str(backend)!r}")
+    named = [key for key in ("device", "noise") if backend.option(key) is not None]
+    if backend.name != "aer" and named:
+        raise ValueError(f"{backend.name} has its own noise; expected no option {named[0]!r}, got {str(backend)!r}")
+    if len(named) > 1:
+        raise ValueError(f"expected either device (without errors) or noise (with them), got {str(backend)!r}")
 
 
 @cache
-def _native_manager(method: str, n_qubits: int) -> PassManager:
+def _native_target(method: str, n_qubits: int, max_width: int | None) -> Target:
+    return simulator_target(AerSimulator(method=method), n_qubits, max_width)
+
+
+@cache
+def _native_manager(method: str, n_qubits: int, max_width: int | None) -> PassManager:
     """To gates that Aer runs as they are; nothing is optimised away."""
-    return generate_preset_pass_manager(0, target=simulator_target(AerSimulator(method=method), n_qubits))
-
-
-def _finished(base: QuantumCircuit, place: Sequence[int], read: Read, basis: PassManager | None) -> QuantumCircuit:
-    """The circuit with its basis change and measurement; the layout stays as it is."""
-    if read.kind != "counts" or read.change is None:
-        return base.copy()
-    ending = QuantumCircuit(base.num_qubits, len(place))
-    ending.compose(read.change, place, inplace=True)
-    if basis is not None:
-        ending = basis.run(ending)
-    ending.measure(place, range(len(place)))
-    result = QuantumCircuit(base.num_qubits, len(place))
-    result.compose(base, range(base.num_qubits), inplace=True)
-    result.compose(ending, range(base.num_qubits), range(len(place)), inplace=True)
-    return result
+    return generate_preset_pass_manager(0, target=_native_target(method, n_qubits, max_width))
 
 
 def _save(circuit: QuantumCircuit, place: Sequence[int], read: Read) -> None:
@@ -212,7 +240,7 @@ class _AerRun:
 
 
 def _reading(data: dict[str, Any], read: Read) -> Any:
-    if read.kind == "counts":
+    if read.sampled:
         return {int(outcome, 16): count for outcome, count in data["counts"].items()}
     if read.kind == "expectation":
         return [float(np.real(data[f"value_{k}"])) for k in range(len(read.observables))]

@@ -65,8 +65,15 @@ class Sampler(Protocol):
 class Overlap(Protocol):
     """A compiled circuit whose states are compared."""
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
-        """``|<state(x_i)|state(y_j)>|**2`` of shape ``(N, M)``; without ``y`` the symmetric Gram matrix of ``x``."""
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
+        """``|<state(x_i)|state(y_j)>|**2`` of shape ``(N, M)``; without ``y`` the symmetric Gram matrix of ``x``.
+
+        Args:
+            x: ``N`` samples.
+            y: ``M`` samples.
+            repeats: How many times the backend's shots each entry gets, whole numbers of shape ``(N, M)``; entries
+                with 0 come back as NaN. Of a symmetric matrix the upper half counts. Exact backends ignore it.
+        """
         ...
 
 

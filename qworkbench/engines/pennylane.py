@@ -23,7 +23,7 @@ from qworkbench.engines.base import (
 )
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.measurement import MeasurementPlan, basis_change
-from qworkbench.engines.runners import CircuitSampler, PairedOverlap, StateOverlap
+from qworkbench.engines.runners import CircuitSampler, PairedOverlap, StateOverlap, frequencies, zero_frequencies
 from qworkbench.errors import require
 from qworkbench.lowering import Angles, LoweredCircuit
 
@@ -161,7 +161,7 @@ class PennyLaneEngine(NothingToClose):
                 return self._counts(device, scripts, wires)
             return self._execute(device, [qml.tape.QuantumScript(s, [qml.probs(wires=wires)]) for s in scripts])
 
-        return CircuitSampler(run, circuit.n_qubits, self._shots)
+        return CircuitSampler(lambda rows: frequencies(run(rows), circuit.n_qubits, self._shots))
 
     def compile_overlap(self, circuit: LoweredCircuit) -> PairedOverlap | StateOverlap:
         """See ``Engine``: state vectors if the device has them, else one compute-uncompute circuit a pair."""
@@ -187,7 +187,7 @@ class PennyLaneEngine(NothingToClose):
 
         if self._shots is None and not self._name.endswith("mixed"):
             return StateOverlap(circuit.n_qubits, states)
-        return PairedOverlap(pairs, self._shots)
+        return PairedOverlap(lambda rows: zero_frequencies(pairs(rows), self._shots))
 
     def _execute(self, device: Any, tapes: list[Any]) -> list[Any]:
         if not tapes:

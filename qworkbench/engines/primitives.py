@@ -24,8 +24,9 @@ from qworkbench.engines.base import (
     check_gradient,
     check_observables,
 )
-from qworkbench.engines.devices import simulator_target
+from qworkbench.engines.devices import finished, placed, simulator_target
 from qworkbench.engines.gradients import EvaluatedProgram
+from qworkbench.engines.mitigation import Mitigation, fold
 from qworkbench.engines.runners import CircuitEngine, Read, Run
 from qworkbench.lowering import LoweredCircuit, free_parameters
 
@@ -35,15 +36,19 @@ Translation = Callable[[QuantumCircuit], QuantumCircuit]
 """To a target's own gates and layout."""
 
 
-def from_qiskit_backend(backend: BackendV2, shots: int = DEFAULT_SHOTS, seed: int | None = None) -> CircuitEngine:
+def from_qiskit_backend(
+    backend: BackendV2, shots: int = DEFAULT_SHOTS, seed: int | None = None, mitigation: Mitigation | None = None
+) -> CircuitEngine:
     """An engine on a live Qiskit backend: bound circuits in, counts out.
 
     Args:
         backend: Any ``BackendV2``; circuits are transpiled to its target once.
         shots: Shots a circuit.
         seed: Passed on to simulators that take ``seed_simulator``.
+        mitigation: For instance ``Mitigation(readout=True, scales=(1, 3))``.
     """
-    return CircuitEngine(BackendRunner(backend), shots, seed, backend.name or type(backend).__name__)
+    name = backend.name or type(backend).__name__
+    return CircuitEngine(BackendRunner(backend), shots, seed, name, mitigation)
 
 
 def from_primitives(
@@ -120,17 +125,22 @@ class BackendRunner:
     """
 
     exact_reads: frozenset[str] = frozenset()
+    mitigates = frozenset({"fold", "readout"})
 
     def __init__(self, backend: BackendV2) -> None:
         self.usage = Usage()
         self._backend = backend
         self._seeded = hasattr(backend.options, "seed_simulator")
-        self._manager = generate_preset_pass_manager(1, backend=backend, seed_transpiler=TRANSPILER_SEED)
+        self._place, self._basis = (
+            generate_preset_pass_manager(level, backend=backend, seed_transpiler=TRANSPILER_SEED) for level in (1, 0)
+        )
 
     def prepare(self, circuit: QuantumCircuit, slots: Sequence[Parameter], reads: Sequence[Read]) -> Run:
         """See ``Runner``."""
         self.usage.add(transpilations=1)
-        circuits = [self._manager.run(_measured(circuit, read)) for read in reads]
+        # Placed once, so that all bases and the calibration of the readout are measured on the same qubits.
+        base, place = placed(circuit, self._backend, self._place)
+        circuits = [finished(base, place, read, self._basis) for read in reads]
 
         def run(values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
             bound = [_bind(c, slots, row) for c in circuits for row in values]
@@ -155,6 +165,7 @@ class SamplerRunner:
     """Counts from a V2 sampler: one PUB a measured basis, bindings as an array."""
 
     exact_reads: frozenset[str] = frozenset()
+    mitigates = frozenset({"fold"})
 
     def __init__(self, sampler: BaseSamplerV2, translate: Translation) -> None:
         self.usage = Usage()
@@ -163,7 +174,7 @@ class SamplerRunner:
     def prepare(self, circuit: QuantumCircuit, slots: Sequence[Parameter], reads: Sequence[Read]) -> Run:
         """See ``Runner``."""
         self.usage.add(transpilations=1)
-        circuits = [self._translate(_measured(circuit, read)) for read in reads]
+        circuits = [fold(self._translate(_measured(circuit, read)), read.scale) for read in reads]
 
         def run(values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
             pubs = [pub for c in circuits for pub in _pubs((c,), slots, values)]

@@ -34,7 +34,7 @@ ENGINES: dict[str, EngineEntry] = {
     ),
     "aer": EngineEntry(
         "qworkbench.engines.aer:aer_engine",
-        "Qiskit Aer: exact, shots, noise=DEVICE (needs the ibm extra), method=matrix_product_state",
+        "Qiskit Aer: exact, shots, noise=DEVICE (needs the ibm extra) or depolarizing:P, mitigation=readout,zne",
         "aer?noise=fake_torino&shots=4096&seed=7",
     ),
     "pennylane": EngineEntry(
@@ -55,8 +55,53 @@ ENGINES: dict[str, EngineEntry] = {
         "a made-up noisy device of any width",
         "generic:5?shots=1024&seed=1",
     ),
+    "ibm": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "a real IBM quantum computer; needs an account and a budget",
+        "ibm:ibm_torino?shots=4096&budget=5",
+        "qiskit_ibm_runtime",
+        "ibm",
+    ),
+    "braket": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "Amazon Braket's devices by ARN, and its simulator sv1; needs an account and a budget",
+        "braket:sv1?shots=1000&budget=5",
+        "qiskit_braket_provider",
+        "braket",
+    ),
+    "braket-local": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "Amazon Braket's simulators on this machine: sv or dm",
+        "braket-local:sv?shots=1000",
+        "qiskit_braket_provider",
+        "braket",
+    ),
+    "ionq": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "IonQ's simulator and its trapped-ion computers; needs an account, and a budget for the latter",
+        "ionq:simulator?shots=1000",
+        "qiskit_ionq",
+        "ionq",
+    ),
+    "worker": EngineEntry(
+        "qworkbench.engines.remote:remote_engine",
+        "devices of IQM, AQT, Alice & Bob in an environment of their own; qworkbench workers create iqm",
+        "worker:iqm/iqm-fake:adonis?shots=1000",
+    ),
 }
 """Name -> engine."""
+
+
+REMOTE = "qworkbench.engines.remote:remote_engine"
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name stands for an adapter to a vendor: ours, or one that another package brings."""
+    if name in ENGINES:
+        return ENGINES[name].factory == REMOTE
+    from qworkbench.cloud.registry import installed_adapters
+
+    return name in installed_adapters()
 
 
 def open_engine(backend: Any) -> Engine:
@@ -73,9 +118,10 @@ def open_engine(backend: Any) -> Engine:
     """
     if isinstance(backend, str | Backend):
         described = Backend.parse(backend)
-        if described.name not in ENGINES:
+        if described.name not in ENGINES and not is_remote(described.name):
             raise unknown_name("backend", described.name, ENGINES)
-        module, _, function = ENGINES[described.name].factory.partition(":")
+        entry = ENGINES.get(described.name)
+        module, _, function = (REMOTE if entry is None else entry.factory).partition(":")
         factory: Callable[[Backend], Engine] = getattr(import_module(module), function)
         return factory(described)
     if hasattr(backend, "compile_overlap"):

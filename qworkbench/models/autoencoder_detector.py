@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -60,7 +62,7 @@ class AutoencoderDetector(OneClassDetector):
         # A hidden unit costs its inputs, its bias and its outputs, on both sides of the code.
         width = max(1, round((self.n_twin_parameters_ - code - n_components) / (2 * (n_components + code + 1))))
         sizes = (n_components, width, code, width, n_components)
-        maps = [linear(n_in, n_out, rng) for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+        maps = [linear(n_in, n_out, rng) for n_in, n_out in pairwise(sizes)]
         return nn.Sequential(maps[0], nn.Tanh(), maps[1], maps[2], nn.Tanh(), maps[3])
 
     def _targets(self, module: nn.Module, events: torch.Tensor) -> torch.Tensor:

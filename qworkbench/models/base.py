@@ -72,11 +72,73 @@ def seeded(backend: Any, seed: int) -> Any:
     return backend
 
 
+def with_errors(
+    model: Any, method: str, X: Any, groups: int, *, together: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """A fitted model's answer and the standard error that the shots leave in it.
+
+    The shots are split into groups, each of which answers by itself; the errors come from their spread. So no rule of
+    error propagation is needed, whatever follows the circuit and however its observables are correlated, and no shots
+    beyond those of one plain answer. A live object as backend keeps its shots and is asked ``groups`` times.
+
+    Args:
+        model: Has ``backend`` and ``method``.
+        method: Name of the method that answers, one row of ``X`` a row.
+        X: Shape ``(N, F)``.
+        groups: Number of groups; the error is itself uncertain by ``1 / sqrt(2 (groups - 1))``.
+        together: Whether the groups may be rows of one call; not if the answer to a row depends on other circuits.
+
+    Returns:
+        Mean and standard error, each in the shape of the answer; the errors are 0 on exact backends.
+
+    Raises:
+        ValueError: If there are fewer than 2 groups, or fewer shots than groups.
+    """
+    if groups < 2:
+        raise ValueError(f"expected at least 2 groups, got {groups}")
+    described = Backend.parse(model.backend) if isinstance(model.backend, str | Backend) else None
+    if described is not None and described.shots is None:
+        exact = np.asarray(getattr(model, method)(X))
+        return exact, np.zeros_like(exact, dtype=float)
+    if described is not None and (described.shots or 0) < groups:
+        raise ValueError(f"expected at least {groups} shots for {groups} groups, got {described.shots}")
+
+    def answer(rows: Any, seed: int | None) -> np.ndarray:
+        twin = copy.copy(model)
+        if described is not None:
+            twin.backend = replace(described, shots=(described.shots or 0) // groups, seed=seed)
+        return np.asarray(getattr(twin, method)(rows))
+
+    seed = None if described is None else described.seed
+    if together:
+        rows = np.tile(np.arange(len(X)), groups)
+        # A data frame keeps its column names, which fit has seen.
+        found = answer(X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows], seed)
+        found = found.reshape(groups, len(X), *found.shape[1:])
+    else:
+        root = getattr(model, "_seed", 0) if seed is None else seed
+        found = np.stack([answer(X, int(s)) for s in np.random.SeedSequence(root).generate_state(groups)])
+    return found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(groups)
+
+
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     """A seed from scikit-learn's ``random_state``; the same for the same integer."""
     from sklearn.utils import check_random_state
 
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def location_and_scale(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of a target, the latter 1 if it is constant.
+
+    Raises:
+        ValueError: If the deviation is no finite number.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = float(np.mean(values)), float(np.std(values)) or 1.0
+    if not np.isfinite(scale):
+        raise ValueError("expected targets whose spread is a finite number; rescale the target")
+    return mean, scale
 
 
 def near_identity(layer: QuantumLayer, generator: torch.Generator) -> QuantumLayer:
@@ -128,6 +190,7 @@ def tensor(data: np.ndarray) -> torch.Tensor:
 __all__ = [
     "CIRCUITS",
     "draw_seed",
+    "location_and_scale",
     "n_parameters",
     "near_identity",
     "on_backend",
@@ -137,4 +200,5 @@ __all__ = [
     "seeded",
     "tensor",
     "usage",
+    "with_errors",
 ]

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import hadamard
 from torch import nn
 
 from circuits import born_machine, z_strings
 from qworkbench.layer import QuantumLayer
-from qworkbench.models.base import draw_seed, n_parameters, near_identity, on_backend, seeded, usage
+from qworkbench.models.base import draw_seed, n_parameters, near_identity, on_backend, seeded, usage, with_errors
 from qworkbench.models.components import ComponentScaler
 from qworkbench.models.detector import ThresholdedDetector, check_settings, hold_out
 from qworkbench.training import train
@@ -133,6 +134,11 @@ class BornMachineDetector(ThresholdedDetector):
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self._densities(X, on_backend(self.module_, seeded(self.backend, self._seed)))
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        # One circuit stands behind all rows, so that groups in one call would share their shots.
+        return with_errors(self, "score_samples", X, groups, together=False)
 
 
 def _probabilities(strings: torch.Tensor) -> torch.Tensor:

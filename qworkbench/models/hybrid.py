@@ -46,6 +46,7 @@ class HybridClassifier(TrainedClassifier):
         batch_size: Samples a step.
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
+        shot_schedule: Shots a circuit while training; see ``VariationalClassifier``.
         random_state: Seed of the default modules, weights, batches and shots.
     """
 
@@ -64,6 +65,7 @@ class HybridClassifier(TrainedClassifier):
         batch_size: int = 32,
         learning_rate: float = 0.05,
         weight_decay: float = 0.0,
+        shot_schedule: str | int | None = None,
         random_state: int | None = None,
     ) -> None:
         self.trunk = trunk
@@ -78,6 +80,7 @@ class HybridClassifier(TrainedClassifier):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.shot_schedule = shot_schedule
         self.random_state = random_state
 
     def _build(self, n_features: int, n_outputs: int, backend: Any, generator: torch.Generator) -> nn.Module:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from circuits import qgan_discriminator, qgan_generator, z_each
 from qworkbench.errors import unknown_name
 from qworkbench.layer import QuantumLayer
 from qworkbench.models.adversarial_detector import AdversarialDetector, Networks
-from qworkbench.models.base import near_identity, on_backend, seeded
+from qworkbench.models.base import near_identity, on_backend, seeded, with_errors
 from qworkbench.models.gan import perceptron
 from qworkbench.models.variational import linear
 
@@ -130,6 +132,11 @@ class QGANDetector(AdversarialDetector):
         backend = seeded(self.backend, self._seed)
         generator, discriminator = (on_backend(module, backend) for module in (self.generator_, self.discriminator_))
         return Networks(generator, discriminator, self.encoder_)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        # All events are compared with the same generated ones, so that the groups cannot share a call.
+        return with_errors(self, "score_samples", X, groups, together=False)
 
 
 def _average(n_inputs: int, rng: torch.Generator) -> nn.Linear:

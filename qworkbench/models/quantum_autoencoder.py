@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from circuits import quantum_autoencoder, trash_fidelity
 from qworkbench.layer import QuantumLayer
-from qworkbench.models.base import near_identity, seeded
+from qworkbench.models.base import near_identity, seeded, with_errors
 from qworkbench.models.detector import check_settings
 from qworkbench.models.one_class import OneClassDetector
 
@@ -82,3 +83,7 @@ class QuantumAutoencoderDetector(OneClassDetector):
 
     def _oddness(self, X: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         return -outputs[:, 0]
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        return with_errors(self, "score_samples", X, groups)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from circuits import data_reuploading, pauli_each
 from qworkbench.layer import QuantumLayer
-from qworkbench.models.base import near_identity, seeded
+from qworkbench.models.base import near_identity, seeded, with_errors
 from qworkbench.models.one_class import OneClassDetector
 
 
@@ -72,3 +74,7 @@ class QuantumDeepSVDD(OneClassDetector):
 
     def _targets(self, module: nn.Module, events: torch.Tensor) -> torch.Tensor:
         return module(events).mean(0, keepdim=True)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        return with_errors(self, "score_samples", X, groups)

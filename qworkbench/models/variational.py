@@ -18,6 +18,7 @@ from circuits import CIRCUITS, ParameterizedCircuit
 from qworkbench.layer import QuantumLayer
 from qworkbench.models.base import (
     draw_seed,
+    location_and_scale,
     n_parameters,
     near_identity,
     on_backend,
@@ -26,6 +27,7 @@ from qworkbench.models.base import (
     seeded,
     tensor,
     usage,
+    with_errors,
 )
 from qworkbench.training import train
 
@@ -85,6 +87,7 @@ class TrainedModel(BaseEstimator):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             generator=generator,
+            shots=self.shot_schedule,
         )
         self.module_, self.loss_curve_ = module, history.losses
         self.usage_, self.n_parameters_ = usage(module), n_parameters(module)
@@ -117,6 +120,10 @@ class TrainedClassifier(ClassifierMixin, TrainedModel):
         """Class probabilities of shape ``(N, n_classes)``, columns as in ``classes_``."""
         return torch.softmax(torch.as_tensor(self._evaluate(X)), dim=1).numpy()
 
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities and their standard errors, each ``(N, n_classes)``; see ``models.base.with_errors``."""
+        return with_errors(self, "predict_proba", X, groups)
+
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Labels of shape ``(N,)``."""
         index = self._evaluate(X).argmax(axis=1)
@@ -141,6 +148,8 @@ class VariationalClassifier(TrainedClassifier):
         batch_size: Samples a step.
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
+        shot_schedule: Shots a circuit while training, such as ``growing:64-4096``; see ``ShotSchedule.parse``. By
+            default those of the backend.
         random_state: Seed of weights, batches and shots.
     """
 
@@ -157,6 +166,7 @@ class VariationalClassifier(TrainedClassifier):
         batch_size: int = 32,
         learning_rate: float = 0.1,
         weight_decay: float = 0.0,
+        shot_schedule: str | int | None = None,
         random_state: int | None = None,
     ) -> None:
         self.circuit = circuit
@@ -169,6 +179,7 @@ class VariationalClassifier(TrainedClassifier):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.shot_schedule = shot_schedule
         self.random_state = random_state
 
     def _build(self, n_features: int, n_outputs: int, backend: Any, generator: torch.Generator) -> nn.Module:
@@ -198,6 +209,7 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
         batch_size: Samples a step.
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
+        shot_schedule: Shots while training.
         random_state: Seed.
     """
 
@@ -214,6 +226,7 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
         batch_size: int = 32,
         learning_rate: float = 0.1,
         weight_decay: float = 0.0,
+        shot_schedule: str | int | None = None,
         random_state: int | None = None,
     ) -> None:
         self.circuit = circuit
@@ -226,6 +239,7 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.shot_schedule = shot_schedule
         self.random_state = random_state
 
     def _build(self, n_features: int, n_outputs: int, backend: Any, generator: torch.Generator) -> nn.Module:
@@ -238,12 +252,13 @@ class VariationalRegressor(RegressorMixin, TrainedModel):
             ValueError: If the data are not finite or a setting is wrong.
         """
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.target_mean_, self.target_scale_ = float(np.mean(values)), float(np.std(values)) or 1.0
-        if not np.isfinite(self.target_scale_):
-            raise ValueError("expected targets whose spread is a finite number; rescale the target")
+        self.target_mean_, self.target_scale_ = location_and_scale(values)
         targets = tensor((values - self.target_mean_) / self.target_scale_)[:, None]
         return self._fit_module(data, targets, 1, nn.functional.mse_loss)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        return with_errors(self, "predict", X, groups)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Targets of shape ``(N,)``."""

@@ -17,9 +17,9 @@ required; the report says which record lacks one. Any further key is welcome and
         ``loss_curve`` (list), ``source`` (provenance of the data).
 ``kind="rung"``, a trained model scored again on another backend:
     spec: as the fold's, and ``rung``* (``"exact"``, ``"shots"``, ``"noise"`` or any name), ``backend`` (URI
-        of the rung), ``shots``.
+        of the rung), ``shots``, ``ladder_samples``. ``"mitigated"`` is judged against ``"noise"`` where these agree.
     metrics: ``score``*, ``score_change`` (to the exact rung; computed if absent and the exact rung is there),
-        ``std_error`` (of the outputs), ``mean_abs_output_change``.
+        ``loss`` (less is better), ``std_error`` (of the outputs), ``mean_abs_output_change``.
     info: ``seconds``, ``circuits``, ``shots``.
 ``kind="trial"``, one tuning trial:
     spec: as the fold's, and ``trial`` (int), with ``params`` the tried ones.
@@ -31,7 +31,8 @@ required; the report says which record lacks one. Any further key is welcome and
     spec: ``experiment``* (name), ``row``* (label), ``quantum`` (bool, optional). Several records of one row,
         e.g. one for each random problem, are averaged.
     metrics: ``score`` or any names.
-    info: ``published`` (text or number), ``source`` (citation).
+    info: ``published`` (text or number), ``source`` (citation), ``sweeps`` (quantity -> its number in this row:
+        with ``model`` in the spec the scores are drawn by it).
 ``kind="session"``, one invocation (made by ``qworkbench.runs.session_record``):
     info: ``command``, ``started``, ``platform``, ``cores``, ``versions``, ``sources`` (data set -> text).
 

@@ -15,6 +15,7 @@ from scipy import stats as distributions
 from qworkbench.report.results import (
     CONFIDENCE,
     ROPE,
+    RUNG_ORDER,
     Cell,
     Comparison,
     DatasetResult,
@@ -26,8 +27,6 @@ from qworkbench.report.results import (
 )
 from qworkbench.runs import RunRecord
 from qworkbench.stats import Estimate, corrected_resampled_t, holm, verdict
-
-RUNG_ORDER = ("exact", "shots", "noise")
 
 
 def collect(records: Iterable[RunRecord]) -> Evidence:
@@ -256,7 +255,8 @@ def _rungs(records: Sequence[RunRecord], folds: Sequence[RunRecord], ratio: floa
         if rung == "exact" and score is not None:
             exact[model, _cell(record)] = score
     models = list(dict.fromkeys(str(r.spec["model"]) for r in folds))
-    rungs = [r for key, cells in groups.items() if (r := _rung(key, cells, exact, ratio)) is not None]
+    noisy = {_alike(r): r for r in records if r.spec["rung"] == "noise"}
+    rungs = [r for key, cells in groups.items() if (r := _rung(key, cells, exact, noisy, ratio)) is not None]
     return tuple(sorted(rungs, key=lambda r: (_place(r.model, models), _place(r.rung, RUNG_ORDER))))
 
 
@@ -268,6 +268,7 @@ def _rung(
     key: tuple[str, str, str],
     cells: dict[Cell, RunRecord],
     exact: dict[tuple[str, Cell], float],
+    noisy: dict[tuple[Any, ...], RunRecord],
     ratio: float | None,
 ) -> Rung | None:
     model, rung, backend = key
@@ -282,6 +283,8 @@ def _rung(
         if change is not None and rung != "exact":
             changes.append(float(change))
     rows = [{**r.spec, **r.metrics, **r.info} for r in cells.values()]
+    losses = [float(v) for row in rows if (v := row.get("loss")) is not None]
+    gains = [g for r in cells.values() if (g := _gain(r, noisy)) is not None] if rung == "mitigated" else []
     return Rung(
         model,
         rung,
@@ -290,8 +293,25 @@ def _rung(
         estimate=_estimate(list(scores.values()), ratio),
         change=_estimate(changes, ratio),
         change_mean=_mean(changes),
+        loss=_estimate(losses, ratio),
+        loss_mean=_mean(losses),
+        gain=_estimate(gains, ratio),
         extras=_means(rows, ("std_error", "mean_abs_output_change", "circuits", "seconds", "shots", "ladder_samples")),
     )
+
+
+def _alike(record: RunRecord) -> tuple[Any, ...]:
+    """What a noisy and a mitigated record must share to be compared: all but the mitigation and the seed."""
+    spec = record.spec
+    name, _, query = str(spec.get("backend")).partition("?")
+    options = sorted(o for o in query.split("&") if not o.startswith(("mitigation=", "zne_", "seed=")))
+    return spec["model"], _cell(record), spec.get("shots"), spec.get("ladder_samples"), name, *options
+
+
+def _gain(record: RunRecord, noisy: dict[tuple[Any, ...], RunRecord]) -> float | None:
+    other = noisy.get(_alike(record))
+    both = [None if r is None else r.metrics.get("mean_abs_output_change") for r in (other, record)]
+    return None if both[0] is None or both[1] is None else both[0] - both[1]
 
 
 def _trials(records: Sequence[RunRecord]) -> dict[str, int]:
@@ -339,7 +359,9 @@ def _experiment_row(label: str, records: Sequence[RunRecord]) -> ExperimentRow:
         if values:
             metrics[name] = (float(np.mean(values)), _half_width(values))
     quantum = records[0].spec.get("quantum")
-    return ExperimentRow(label, info.get("published"), info.get("source"), metrics, len(records), quantum)
+    model, sweeps = records[0].spec.get("model"), info.get("sweeps") or {}
+    published, source = info.get("published"), info.get("source")
+    return ExperimentRow(label, published, source, metrics, len(records), quantum, model, sweeps)
 
 
 def _half_width(values: Sequence[float]) -> float | None:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from qworkbench.report.results import CONFIDENCE, DatasetResult, ModelResult, Rung
+from qworkbench.report.results import CONFIDENCE, RUNG_ORDER, DatasetResult, ModelResult, Rung
 from qworkbench.report.tables import clipped, duration, is_share, number, words
 
 BLUE, GREY, INK, RULE = "#0072B2", "#6b6b6b", "#222222", "#d9d9d9"
@@ -34,12 +34,12 @@ def png(figure: Figure, dpi: int = 170) -> bytes:
     return buffer.getvalue()
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text whose dollar signs are no mathematics."""
     return text.replace("$", r"\$")
 
 
-def _bare(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+def bare(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
     """One look for all panels: two spines, light grid, small quiet text."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#8a8a8a")
@@ -70,10 +70,10 @@ def score_figure(result: DatasetResult) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
     for y, model in enumerate(models):
         _dot(left, y, model, is_share(result))
-    left.set_yticks(range(len(models)), [_literal(m.name) for m in models])
+    left.set_yticks(range(len(models)), [literal(m.name) for m in models])
     left.set_ylim(-0.6, len(models) - 0.4)
     left.grid(axis="x", color=RULE, linewidth=0.6)
-    _bare(left, words(result.metric), title="Score: mean, interval, single folds")
+    bare(left, words(result.metric), title="Score: mean, interval, single folds")
     _plain_ticks(left, 7)
     for label, model in zip(left.get_yticklabels(), models, strict=True):
         label.set_color(BLUE if model.quantum else INK)
@@ -103,7 +103,7 @@ def _differences(axes: Axes, result: DatasetResult, order: Sequence[str]) -> Non
     best = result.best(quantum=False)
     if best:
         axes.text(0, order.index(best.name), " reference ", fontsize=8, color=GREY, va="center", ha="left")
-    _bare(
+    bare(
         axes,
         "worse  \N{LEFTWARDS ARROW}   difference   \N{RIGHTWARDS ARROW}  better",
         title="Paired difference",
@@ -123,7 +123,7 @@ def ladder_figure(result: DatasetResult) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     steps = list(dict.fromkeys((r.rung, r.backend) for r in result.rungs))
-    steps.sort(key=lambda s: ("exact", "shots", "noise").index(s[0]) if s[0] in ("exact", "shots", "noise") else 9)
+    steps.sort(key=lambda s: RUNG_ORDER.index(s[0]) if s[0] in RUNG_ORDER else len(RUNG_ORDER))
     best = result.best(quantum=False)
     if best:
         if best.estimate:
@@ -135,14 +135,16 @@ def ladder_figure(result: DatasetResult) -> Figure:
         rungs = [r for r in result.rungs if r.model == model]
         xs = [steps.index((r.rung, r.backend)) + shift for r in rungs]
         _ladder_line(axes, xs, rungs, i, is_share(result))
-    axes.set_xticks(range(len(steps)), [_literal(f"{rung}\n{backend}") for rung, backend in steps])
+    # An option a line, or the names of neighbouring backends would run into each other.
+    names = [literal(f"{rung}\n" + backend.replace("?", "\n").replace("&", "\n")) for rung, backend in steps]
+    axes.set_xticks(range(len(steps)), names, fontsize=8)
     axes.set_xlim(-0.4, len(steps) - 0.6 + 0.9)
     if best:
-        name = _literal(f"best classical:\n{best.name} {number(best.mean)}")
+        name = literal(f"best classical:\n{best.name} {number(best.mean)}")
         text = axes.annotate(name, (1, best.mean), (-4, 4), ("axes fraction", "data"), "offset points", ha="right")
         text.set(fontsize=8.5, color=GREY, va="bottom")
     axes.grid(axis="y", color=RULE, linewidth=0.6)
-    _bare(axes, ylabel=words(result.metric))
+    bare(axes, ylabel=words(result.metric))
     figure.legend(frameon=False, fontsize=9, loc="outside upper left", ncols=min(4, len(models)))
     return figure
 
@@ -153,7 +155,7 @@ def _ladder_line(axes: Axes, xs: Sequence[float], rungs: Sequence[Rung], i: int,
         if rung.estimate:
             axes.plot([x, x], clipped(rung.estimate, share), color=colour, linewidth=1.6)
     means = [r.mean for r in rungs]
-    axes.plot(xs, means, color=colour, marker=marker, markersize=7, linewidth=1, label=_literal(rungs[0].model))
+    axes.plot(xs, means, color=colour, marker=marker, markersize=7, linewidth=1, label=literal(rungs[0].model))
 
 
 def cost_figure(result: DatasetResult) -> Figure:
@@ -171,7 +173,7 @@ def cost_figure(result: DatasetResult) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: duration(x).replace(".0 ", " ")))
     axes.minorticks_off()
     axes.grid(color=RULE, linewidth=0.6)
-    _bare(axes, "time for one fold: tuning, fitting, prediction", words(result.metric))
+    bare(axes, "time for one fold: tuning, fitting, prediction", words(result.metric))
     _label_points(figure, axes, points)
     return figure
 
@@ -192,7 +194,7 @@ def _label_points(figure: Figure, axes: Axes, points: Sequence[ModelResult]) -> 
         )
         taken.append((x + gap, y + offset, width))
         axes.annotate(
-            _literal(m.name),
+            literal(m.name),
             (m.costs["seconds"], m.mean),
             xytext=(8, offset / pixel),
             textcoords="offset points",
@@ -223,7 +225,7 @@ def training_figure(result: DatasetResult) -> Figure:
         median = np.median([curve[:length] for curve in model.loss_curves], axis=0)
         axes.plot(range(1, length + 1), median, color=colour, linewidth=2)
         axes.grid(color=RULE, linewidth=0.6)
-        _bare(axes, "epoch", "training loss", _literal(model.name))
+        bare(axes, "epoch", "training loss", literal(model.name))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for axes in panels[len(models) :]:
         axes.set_visible(False)

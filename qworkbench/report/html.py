@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
-import importlib.resources
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
+from qworkbench.report import sweeps
 from qworkbench.report.evidence import collect
-from qworkbench.report.figures import WIDTH, caption, figures_of, png
-from qworkbench.report.results import CONFIDENCE, ROPE, Comparison, DatasetResult, Evidence, ModelResult
+from qworkbench.report.figures import caption, figures_of
+from qworkbench.report.pages import embedded, replace_page, template
+from qworkbench.report.results import (
+    CONFIDENCE,
+    ROPE,
+    Comparison,
+    DatasetResult,
+    Evidence,
+    ExperimentRow,
+    ModelResult,
+)
 from qworkbench.report.tables import (
     difference_table,
     experiment_table,
@@ -54,16 +59,7 @@ class Headline:
 
 def write_page(records: Iterable[RunRecord], out: str | Path, places: Sequence[str] = ()) -> Path:
     """Render, and replace ``out`` in one step; see ``qworkbench.report.write_report``."""
-    page = render(records, places=places)
-    target = Path(out) if Path(out).suffix in (".html", ".htm") else Path(out) / "report.html"
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        raise OSError(f"cannot write the report to {target}: {error.strerror}") from None
-    return target
+    return replace_page(render(records, places=places), out)
 
 
 def render(records: Iterable[RunRecord], *, places: Sequence[str] = ()) -> str:
@@ -74,12 +70,12 @@ def render(records: Iterable[RunRecord], *, places: Sequence[str] = ()) -> str:
         places: Where they came from, named on the page.
     """
     evidence = collect(records)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = importlib.resources.files("qworkbench.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return template(TEMPLATE).render(
         headlines=[headline(result) for result in evidence.datasets],
         sections=[_section(i, result) for i, result in enumerate(evidence.datasets)],
-        experiments=[experiment_table(name, rows) for name, rows in evidence.experiments.items()],
+        experiments=[
+            (experiment_table(name, rows), _sweeps(name, rows)) for name, rows in evidence.experiments.items()
+        ],
         withheld_experiments=evidence.withheld_experiments,
         failures=failure_table(evidence),
         provenance=_provenance(evidence, places),
@@ -138,13 +134,7 @@ def _reading(pair: Comparison, quantum: ModelResult, classical: ModelResult) -> 
 
 def _section(index: int, result: DatasetResult) -> dict[str, Any]:
     pictures = {
-        name: {
-            "data": base64.b64encode(png(figure)).decode("ascii"),
-            "caption": caption(name),
-            "alt": f"{result.title}: {name}",
-            "width": round(100 * figure.get_figwidth() / WIDTH),
-        }
-        for name, figure in figures_of(result).items()
+        name: embedded(figure, f"{result.title}: {name}", caption(name)) for name, figure in figures_of(result).items()
     }
     return {
         "anchor": f"data-{index + 1}",
@@ -158,6 +148,11 @@ def _section(index: int, result: DatasetResult) -> dict[str, Any]:
         "folds": fold_table(result),
         "pictures": pictures,
     }
+
+
+def _sweeps(name: str, rows: Sequence[ExperimentRow]) -> list[dict[str, Any]]:
+    figures = sweeps.sweep_figures(rows).items()
+    return [embedded(figure, f"{name} by {swept}", sweeps.caption(swept)) for swept, figure in figures]
 
 
 def _facts(result: DatasetResult) -> str:

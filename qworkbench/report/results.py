@@ -12,6 +12,8 @@ CONFIDENCE = 0.95
 """Level of every interval and decision."""
 ROPE = 0.01
 """Half-width of the region of practical equivalence, in units of the score."""
+RUNG_ORDER = ("exact", "shots", "transpiled", "noise", "mitigated", "device")
+"""From ideal to real; rungs of other names follow."""
 Cell = tuple[int, int]
 """(repeat, fold)"""
 
@@ -60,6 +62,10 @@ class Rung:
     estimate: Estimate | None
     change: Estimate | None
     change_mean: float | None
+    loss: Estimate | None
+    loss_mean: float | None
+    gain: Estimate | None
+    """Of a mitigated rung: how much closer its outputs are to the exact ones than the noisy rung's at equal shots."""
     extras: dict[str, float]
     """Means of ``std_error``, ``mean_abs_output_change``, ``circuits``, ``seconds``, ``shots``."""
 
@@ -103,6 +109,9 @@ class ExperimentRow:
     """Name -> mean and half-width of its interval (None for a single record)."""
     count: int
     quantum: bool | None
+    model: str | None = None
+    sweeps: dict[str, float] = field(default_factory=dict)
+    """Quantity -> its value in this row, for the figures of sweeps."""
 
 
 @dataclass(frozen=True)

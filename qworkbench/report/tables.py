@@ -159,13 +159,13 @@ def _difference_row(c: Comparison) -> tuple[str, ...]:
 def ladder_table(result: DatasetResult) -> Table:
     """What each step away from exact simulation costs, with the best classical score as the yardstick."""
     level = f"{CONFIDENCE:.0%} interval"
-    scores = ("model", "rung", "backend", "rows / fold", words(result.metric), f"change, {level}")
-    costs = ("output change", "circuits / fold", "time / fold")
+    scores = ("model", "rung", "backend", "rows / fold", words(result.metric), f"change, {level}", f"loss, {level}")
+    costs = ("output change", "circuits / fold", "shots / fold", "time / fold")
     rows = [_rung_row(r) for r in result.rungs]
     best = result.best(quantum=False)
     marks = ["quantum"] * len(rows)
     if best and rows:
-        rows.append((best.name, "classical", NONE, "all", number(best.mean), *[NONE] * 4))
+        rows.append((best.name, "classical", NONE, "all", number(best.mean), *[NONE] * 6))
         marks.append("classical")
     return Table(
         f"{result.title}: from exact to hardware-like",
@@ -173,7 +173,20 @@ def ladder_table(result: DatasetResult) -> Table:
         tuple(rows),
         tuple(marks),
         _LADDER_TEXT,
+        mitigation_note(result),
     )
+
+
+def mitigation_note(result: DatasetResult) -> str:
+    """Whether mitigation was worth its shots: one sentence a model; empty without a mitigated rung."""
+    sentences = []
+    for rung in result.rungs:
+        if rung.gain is None:
+            continue
+        word = "helps" if rung.gain.low > 0 else "hurts" if rung.gain.high < 0 else "makes no clear difference"
+        gain = f"{number(rung.gain.mean, sign=True)} {interval(rung.gain, sign=True)}"
+        sentences.append(f"{rung.model}: mitigation {word}; outputs are {gain} closer to the exact ones.")
+    return f"At equal shots, with {CONFIDENCE:.0%} intervals: {' '.join(sentences)}" if sentences else ""
 
 
 _LADDER_TEXT = frozenset({0, 1, 2})
@@ -187,8 +200,10 @@ def _rung_row(r: Rung) -> tuple[str, ...]:
         count(r.extras.get("ladder_samples")),
         number(r.mean),
         number(r.change_mean, sign=True) + (f" {interval(r.change, sign=True)}" if r.change else ""),
+        number(r.loss_mean) + (f" {interval(r.loss)}" if r.loss else ""),
         number(r.extras.get("mean_abs_output_change")),
         count(r.extras.get("circuits")),
+        count(r.extras.get("shots")),
         duration(r.extras.get("seconds")),
     )
 

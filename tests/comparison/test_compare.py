@@ -202,6 +202,7 @@ def test_detectors_train_and_tune_without_anomalies(tmp_path: Path) -> None:
         truth = [tuple(x) in strange for x in asked]
         assert row["score"] == row["roc_auc"] == pytest.approx(roc_auc_score(truth, distance))
         assert 0 < row["average_precision"] <= 1
+        assert row["rejection_0.1"] is None or row["rejection_0.1"] >= 1
 
 
 def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:

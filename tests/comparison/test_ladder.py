@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import hinge_loss
 from sklearn.multiclass import OneVsRestClassifier
 
 from qworkbench import VariationalClassifier, load
 from qworkbench.comparison import Comparison, compare
+from qworkbench.comparison.ladder import rungs as ladder_rungs
+from qworkbench.comparison.scoring import Outputs, loss
 from qworkbench.datasets import load_dataset
+from qworkbench.report.evidence import collect
 from qworkbench.runs import RunRecord
 
 DATA = "iris?n_samples=24&classes=setosa,versicolor"
@@ -103,3 +107,82 @@ def test_training_with_shots_on_a_named_backend(tmp_path: Path) -> None:
     fold = next(r for r in result.records if r.kind == "fold" and r.spec["quantum"])
     assert fold.spec["backend"] == "statevector?shots=50" and fold.info["shots"] > 0
     assert np.isfinite(fold.info["loss_curve"]).all() and len(fold.info["loss_curve"]) == 2
+
+
+LADDER = ("exact", "shots", "transpiled", "noise", "mitigated", "device")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    settings = SETTINGS | {"noise_backend": "generic:2", "device": "generic:3?seed=5"}
+    return compare(DATA, MODELS, out=tmp_path_factory.mktemp("whole"), ladder=LADDER, **settings)
+
+
+def test_every_rung_has_a_loss_and_the_mitigated_one_no_more_shots(whole: Comparison) -> None:
+    found = rungs(whole)
+    assert whole.failures() == [] and {rung for _, rung in found} == set(LADDER)
+    for fold in range(2):
+        assert all((found[fold, rung].metrics["loss"] or 0) > 0 for rung in LADDER)
+        assert found[fold, "transpiled"].metrics["mean_abs_output_change"] == pytest.approx(0, abs=1e-9)
+        assert found[fold, "transpiled"].spec["backend"].startswith("aer?device=generic:2")
+        spent = [found[fold, rung].info["shots"] for rung in ("noise", "mitigated", "device")]
+        assert spent[0] == spent[2] == 12 * 500 and 0.98 * spent[0] < spent[1] <= spent[0]
+        assert found[fold, "device"].spec["backend"] == "generic:3?shots=500&seed=5"
+
+
+def test_mitigation_is_judged_against_noise_on_the_same_folds(whole: Comparison) -> None:
+    (result,) = collect(whole.records).datasets
+    by_name = {rung.rung: rung for rung in result.rungs}
+    assert list(by_name) == list(LADDER)
+    found = rungs(whole)
+    gains = [
+        (found[f, "noise"].metrics["mean_abs_output_change"] or 0)
+        - (found[f, "mitigated"].metrics["mean_abs_output_change"] or 0)
+        for f in range(2)
+    ]
+    gain = by_name["mitigated"].gain
+    assert gain is not None and gain.mean == pytest.approx(np.mean(gains))
+    assert all(rung.gain is None for name, rung in by_name.items() if name != "mitigated")
+    assert "mitigation" in whole.table() and "At equal shots" in whole.table()
+
+
+@pytest.mark.parametrize(
+    ("noise", "device", "expected"),
+    [
+        ("generic:2", None, LADDER[:-1]),
+        ("generic:2", "generic:3", LADDER),
+        ("aer?noise=depolarizing:0.01", None, ("exact", "shots", "noise", "mitigated")),
+        ("pennylane:default.mixed", None, ("exact", "shots", "noise")),
+    ],
+)
+def test_the_default_ladder_is_what_can_be_climbed(noise: str, device: str | None, expected: tuple[str, ...]) -> None:
+    assert tuple(rung.name for rung in ladder_rungs(None, 100, noise, device=device)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ladder": ("device",)}, "device="),
+        ({"ladder": ("transpiled",), "noise_backend": "aer?noise=depolarizing:0.01"}, "noise of a device"),
+        ({"ladder": ("mitigated",), "mitigation": "zen"}, "'zne'"),
+    ],
+)
+def test_a_ladder_that_cannot_be_climbed_is_refused_before_training(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(DATA, MODELS, out=tmp_path / "none", **settings)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_loss_of_decision_values_is_the_hinge_loss(n_classes: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    classes, y = np.arange(n_classes), rng.integers(0, n_classes, 40)
+    values = rng.normal(size=40 if n_classes == 2 else (40, n_classes))
+    expected = hinge_loss(y, values, labels=classes)
+    assert loss("classification", y, Outputs(values, y, classes, False)) == pytest.approx(expected)
+    one_hot = (y[:, None] == classes).astype(float)
+    assert loss("classification", y, Outputs(one_hot, y, classes, False)) == 0
+    assert loss("anomaly", y, Outputs(values, None, None, False)) is None
+    assert loss("regression", y, Outputs(y + 2.0, None, None, False)) == pytest.approx(4)

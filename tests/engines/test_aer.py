@@ -177,6 +177,7 @@ def test_a_list_of_all_basis_states_ends_somewhere():
         ("aer?method=matrix_product_stat", "'matrix_product_state'"),
         ("aer:gpu", "without a target"),
         ("generic:many", "generic:N"),
+        ("generic:1", "at least 2"),
         ("generic", "generic:N"),
         ("generic:3?noise=fake_manila", "its own noise"),
         ("ibm-fake", "ibm-fake:NAME"),

@@ -23,6 +23,9 @@ URIS = [
     "pennylane:default.qubit?shots=500&seed=1",
     "ibm-fake:manila",
     "generic:5",
+    "generic:4?shots=4000&seed=1&mitigation=zne",
+    "aer?noise=depolarizing:0.01&mitigation=zne&zne_fit=exponential",
+    "aer?device=generic:4",
 ]
 
 

@@ -86,3 +86,16 @@ def test_a_gradient_from_shots_is_unbiased_within_its_error(backend):
     per_row = cotangent.abs().sum(1) * np.sqrt(0.5 / shots)
     assert_within_sigma(found.per_sample, exact.per_sample, per_row[:, None].expand_as(exact.per_sample))
     assert_within_sigma(found.shared, exact.shared, (per_row**2).sum().sqrt())
+
+
+@pytest.mark.parametrize(("method", "n_draws"), [("parameter-shift", 20), ("spsa", 250)])
+def test_gradients_under_noise_and_shots_are_unbiased(method, n_draws):
+    angles, cotangent = problem()
+    noise = "aer?noise=depolarizing:0.02"
+    exact = open_engine(noise).compile(CIRCUIT, z_each(2)).vjp(angles, cotangent).shared
+    ideal = open_engine("statevector").compile(CIRCUIT, z_each(2)).vjp(angles, cotangent).shared
+    assert (exact - ideal).abs().max() > 0.1
+    program = open_engine(f"{noise}&shots=100&seed=8").compile(CIRCUIT, z_each(2), method)
+    draws = torch.stack([program.vjp(angles, cotangent).shared for _ in range(n_draws)])
+    slack = 0.05 * float(exact.abs().max()) if method == "spsa" else 0.0  # its finite step
+    assert_within_sigma(draws.mean(0), exact, draws.std(0) / np.sqrt(n_draws), slack=slack)

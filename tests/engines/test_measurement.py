@@ -82,3 +82,15 @@ def test_standard_errors_are_calibrated(uri, n_rows):
     # The variance of n standard normal numbers scatters by sqrt(2/n), their mean by 1/sqrt(n).
     assert (np.abs(z.var(0) - 1) < 5 * np.sqrt(2 / n_rows)).all()
     assert (np.abs(z.mean(0)) < 5 / np.sqrt(n_rows)).all()
+
+
+def test_eigenvalues_of_a_perfect_readout_change_nothing_and_others_multiply():
+    plan = MeasurementPlan([SparsePauliOp(["ZIZ", "IXI", "III"], [0.5, 2.0, 1.0]), SparsePauliOp("IIZ")])
+    outcomes = np.arange(8)
+    perfect = np.tile([1.0, -1.0], (3, 1))
+    found = np.random.default_rng(0).normal(size=(3, 2))
+    for basis in range(len(plan.bases)):
+        assert np.allclose(plan.values(basis, outcomes, perfect), plan.values(basis, outcomes))
+    # One basis takes them all: Z on the outer qubits, X in the middle.
+    first, middle, last = (found[q][(outcomes >> q) & 1] for q in range(3))
+    assert np.allclose(plan.values(0, outcomes, found), np.stack([0.5 * first * last + 2 * middle, first], axis=1))

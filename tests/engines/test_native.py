@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +14,9 @@ from qiskit.quantum_info import SparsePauliOp
 
 from circuits import data_reuploading, efficient_su2, qcnn, strongly_entangling, z_each, zz_feature_map
 from qworkbench.backend import Backend
-from qworkbench.engines.statevector import StatevectorEngine
+from qworkbench.engines.statevector import StatevectorEngine, native
 from qworkbench.engines.statevector.passes import compile_passes
-from qworkbench.lowering import lower
+from qworkbench.lowering import Angles, lower
 from qworkbench.testing import random_circuit
 
 CASES = {
@@ -87,7 +90,7 @@ def test_the_same_call_gives_the_same_bits():
 
 def test_a_feature_map_becomes_few_passes():
     kinds = [step.kind for step in compile_passes(lower(zz_feature_map(6, n_layers=2)))]
-    assert kinds == ["product", "phase", *["one"] * 6, "phase"]
+    assert kinds == ["product", "phase", "rotate", "phase"]
 
 
 def test_float32_sums_stay_accurate_at_sixteen_qubits():
@@ -99,3 +102,145 @@ def test_float32_sums_stay_accurate_at_sixteen_qubits():
         program = StatevectorEngine(Backend("statevector")).compile(lowered, z_each(16))
         means.append(program.run(lowered.angles(torch.zeros((1, 0), dtype=dtype), weights.to(dtype))).mean.double())
     assert np.abs((means[0] - means[1]).numpy()).max() < 1e-6
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    monkeypatch.setattr(native, "THREADED_WORK", 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def gradient_of(circuit, n_samples, dtype=torch.float64):
+    """Means and gradients by the native executor alone."""
+    return next(both(circuit, n_samples, dtype))
+
+
+WIDE = data_reuploading(3, 9, n_layers=2).compose(strongly_entangling(9, n_layers=1))
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 5, 40])
+@pytest.mark.parametrize("block_bytes", [2**7, 2**13])
+@pytest.mark.parametrize("chunk_bytes", [1, 2**13, 2**18])
+def test_chunks_of_every_width_and_small_blocks_agree(n_samples, block_bytes, chunk_bytes, monkeypatch):
+    monkeypatch.setattr(native, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(native, "REGISTER_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(native, "BLOCK_BYTES", block_bytes)
+    assert_close(both(WIDE, n_samples, torch.float64), 1e-11)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_circuits_on_few_wide_states_shared_by_threads(seed, two_threads, monkeypatch):
+    monkeypatch.setattr(native, "SHARED_NUMBERS", 1)
+    monkeypatch.setattr(native, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(native, "REGISTER_CHUNK_BYTES", 1)
+    monkeypatch.setattr(native, "BLOCK_BYTES", 2**7)
+    assert_close(both(random_circuit(7, 60, 3, 4, seed), 1, torch.float64, seed), 1e-11)
+
+
+@pytest.mark.parametrize("circuit", [CASES["zz_entangling"], WIDE])
+def test_threads_over_chunks_change_no_bit(circuit, two_threads, monkeypatch):
+    monkeypatch.setattr(native, "CHUNK_BYTES", 2**10)
+    monkeypatch.setattr(native, "REGISTER_CHUNK_BYTES", 1)
+    threaded = gradient_of(circuit, 40)
+    torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(threaded, gradient_of(circuit, 40), strict=True))
+
+
+def test_threads_over_amplitudes_repeat_their_bits_and_agree_with_one(two_threads):
+    circuit = efficient_su2(15, n_layers=2)
+    first, second = gradient_of(circuit, 1), gradient_of(circuit, 1)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    torch.set_num_threads(1)
+    for a, b in zip(first, gradient_of(circuit, 1), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fails():
+        raise ValueError("in a thread")
+
+    with pytest.raises(ValueError, match="in a thread"):
+        native.run_together([lambda: None, fails])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_of_probabilities_and_fidelities_agree_with_autograd(name):
+    circuit = CASES[name]
+    lowered, generator = lower(circuit), torch.Generator().manual_seed(3)
+    inputs = torch.randn((5, circuit.n_inputs), generator=generator, dtype=torch.float64)
+    weights = torch.randn(circuit.n_weights, generator=generator, dtype=torch.float64)
+    found = []
+    for uri in ("statevector", "statevector?executor=torch"):
+        engine = StatevectorEngine(Backend.parse(uri))
+        leaves = [inputs.clone().requires_grad_(), weights.clone().requires_grad_()]
+        angles = lowered.angles(*leaves)
+        probabilities = engine.compile_sampler(lowered).probabilities(angles).mean
+        fidelities = (
+            engine.compile_overlap(lowered).fidelities(angles, Angles(angles.shared, angles.per_sample[:2])).mean
+        )
+        loss = (probabilities**2).sum() + (fidelities**3).sum()
+        found.append([probabilities, fidelities, *torch.autograd.grad(loss, leaves, allow_unused=True)])
+    for a, b in zip(*found, strict=True):
+        # A circuit without inputs has no derivative by them, or an empty one.
+        if a is not None and b is not None:
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_second_derivatives_of_probabilities_are_refused():
+    lowered = lower(CASES["su2"])
+    weights = torch.zeros(lowered.n_shared, dtype=torch.float64, requires_grad=True)
+    angles = Angles(weights, torch.zeros((2, 0), dtype=torch.float64))
+    loss = StatevectorEngine(Backend("statevector")).compile_sampler(lowered).probabilities(angles).mean[:, 0].sum()
+    with pytest.raises(RuntimeError, match="executor=torch"):
+        torch.autograd.grad(loss, weights, create_graph=True)
+
+
+def test_a_kept_state_is_not_taken_for_another_point():
+    lowered = lower(CASES["su2"])
+    program = StatevectorEngine(Backend("statevector")).compile(lowered, z_each(3))
+    weights = torch.full((lowered.n_shared,), 0.3, dtype=torch.float64, requires_grad=True)
+    angles, cotangent = Angles(weights, torch.zeros((1, 0), dtype=torch.float64)), torch.ones((1, 3)).double()
+    program.run(angles)
+    weights.data += 0.5
+    moved = program.vjp(angles, cotangent).shared
+    assert torch.equal(moved, program.vjp(angles, cotangent).shared)
+
+
+def test_without_numba_circuits_run_in_torch_with_one_warning(monkeypatch):
+    monkeypatch.setattr(native, "check_numba", lambda: (_ for _ in ()).throw(RuntimeError("no locator available")))
+    lowered = lower(CASES["su2"])
+    program = StatevectorEngine(Backend("statevector")).compile(lowered, z_each(3))
+    angles = Angles(torch.zeros(lowered.n_shared), torch.zeros((2, 0)))
+    with pytest.warns(RuntimeWarning, match="circuits run in torch") as caught:
+        mean = program.run(angles).mean
+        program.vjp(angles, torch.ones((2, 3)))
+    assert len(caught) == 1
+    assert torch.allclose(mean, torch.ones((2, 3)))
+
+
+def test_observables_of_z_alone_see_nothing_of_a_last_phase():
+    circuit = efficient_su2(5, n_layers=1)
+    executor = native.NativeExecutor(lower(circuit), lower(circuit).n_shared, z_each(5))
+    other = native.NativeExecutor(lower(circuit), lower(circuit).n_shared, [SparsePauliOp("XIIII")])
+    assert len(executor._plan.starts) == len(other._plan.starts) - 1
+
+
+def test_compiled_code_is_kept_under_the_digest_of_all_kernels():
+    folder = Path(native.__file__).parent
+    digest = sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()
+    assert native.walk.forward._cache._cache_file._source_stamp[1] == digest
+
+
+def test_float32_is_accurate_at_twenty_qubits():
+    circuit = efficient_su2(20, n_layers=1)
+    weights = torch.linspace(-2, 2, circuit.n_weights, dtype=torch.float64)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        program = StatevectorEngine(Backend("statevector")).compile(lower(circuit), z_each(20))
+        angles = Angles(weights.to(dtype), torch.zeros((1, 0), dtype=dtype))
+        found.append((program.run(angles).mean, program.vjp(angles, torch.ones((1, 20), dtype=dtype)).shared))
+    for a, b in zip(*found, strict=True):
+        assert (a.double() - b).abs().max() < 1e-6

@@ -18,6 +18,8 @@ def test_every_row_of_the_table_opens(name):
     assert Backend.parse(entry.example).name == name
     if "noise=" in entry.example:
         pytest.importorskip("qiskit_ibm_runtime")
+    if name == "worker":
+        pytest.skip("needs an environment of its own: tests/cloud/test_worker.py")
     with open_engine(entry.example) as engine:
         assert set(engine.usage.as_dict().values()) == {0}
 
@@ -31,7 +33,7 @@ def test_an_unknown_name_gives_the_nearest(name, nearest):
 
 
 def test_a_name_that_is_near_nothing_lists_all():
-    with pytest.raises(ValueError, match="aer, generic, "):
+    with pytest.raises(ValueError, match=r"aer, .*generic, "):
         open_engine("zzzzzz")
 
 

@@ -117,6 +117,7 @@ def peak_of_a_gradient(backend, n_layers, through_the_graph=False):
         # Whatever is made once, such as compiled kernels and torch's lazy imports, is no part of a gradient.
         program.run(angles)
         program.vjp(angles, cotangent)
+    program = compiled(lowered, backend=backend, observables=z_each(N_QUBITS))
     tracemalloc.start()
     try:
         with PeakMemory() as memory:
@@ -149,7 +150,8 @@ def test_chunks_change_nothing(backend, monkeypatch):
     whole = compiled(lowered, backend=backend)
     expected = [whole.run(angles).mean, *whole.vjp(angles, cotangent)]
     monkeypatch.setattr(states, "CHUNK_BYTES", 3 * 16 * 2**3)
-    monkeypatch.setattr(native, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(native, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(native, "REGISTER_CHUNK_BYTES", 1)
     pieces = compiled(lowered, backend=backend)
     found = [pieces.run(angles).mean, *pieces.vjp(angles, cotangent)]
     assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(found, expected, strict=True))

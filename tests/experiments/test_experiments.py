@@ -49,9 +49,10 @@ def test_smoke_run_reports_resumes_and_repeats(
     shown = capsys.readouterr().out
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     for text in (shown, page):
-        assert all(word in text for word in ("published", "ours", "Nature 567, 209"))
+        # A terminal breaks a long source into lines.
+        assert all(word in text for word in ("published", "ours", *{r.info["source"][:20] for r in first.values()}))
         assert all(r.spec["row"] in text for r in first.values())
-    assert "reproduced: " in shown
+    assert any(f"{word}: " in shown for word in ("reproduced", "not reproduced", "undecided"))
     assert shown.splitlines()[-1] == f"report: {tmp_path / 'a' / 'report.html'}"
 
     # The second time nothing is measured; of a run that was cut short, only what is missing.

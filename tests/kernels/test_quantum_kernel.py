@@ -30,6 +30,18 @@ def test_exact_backends_give_the_fidelity(backend, circuit):
     assert not error.any()
 
 
+def test_blocks_of_a_large_gram_matrix_fit_together():
+    x = np.random.default_rng(12).uniform(-1, 1, (300, 3))
+    kernel = QuantumKernel(zz_feature_map(3))
+    states = np.array([Statevector(zz_feature_map(3).bind(row)).data for row in x])
+    dense = np.abs(states.conj() @ states.T) ** 2
+    gram, error = kernel.estimate(x)
+    np.testing.assert_allclose(gram, dense, atol=1e-12)
+    np.testing.assert_array_equal(gram, gram.T)
+    np.testing.assert_allclose(kernel(x, x[:200]), dense[:, :200], atol=1e-12)
+    assert error.shape == (300, 300) and not error.any()
+
+
 @pytest.mark.parametrize("backend", ["statevector?shots=2000&seed=5", "aer?shots=2000&seed=5"])
 def test_sampled_entries_lie_within_their_errors(backend):
     circuit = zz_feature_map(3)

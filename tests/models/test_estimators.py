@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -16,12 +17,15 @@ from torch import nn
 from circuits import angle_encoding, hardware_efficient, iqp_encoding, z_first
 from qworkbench import (
     HybridClassifier,
+    QGANDetector,
     QuantumKernelClassifier,
     QuantumLayer,
     VariationalClassifier,
     VariationalRegressor,
 )
+from qworkbench.datasets import load_dataset
 from qworkbench.models.base import on_backend
+from qworkbench.testing import assert_within_sigma
 
 ALL = [VariationalClassifier, HybridClassifier, QuantumKernelClassifier, VariationalRegressor]
 TINY = {"epochs": 2, "n_layers": 1, "random_state": 0}
@@ -213,3 +217,46 @@ def test_a_target_beyond_floating_point_is_refused(moons):
     X = moons[0]
     with pytest.raises(ValueError, match="rescale the target"):
         VariationalRegressor(**TINY).fit(X, X[:, 0] * 1e200)
+
+
+@pytest.mark.parametrize("model", [VariationalClassifier(epochs=3), QuantumKernelClassifier()])
+def test_predictions_come_with_the_error_that_shots_leave(model):
+    X, y = load_dataset("moons?n_samples=30&seed=2", return_X_y=True)
+    model = clone(model).set_params(random_state=0).fit(X, y)
+    exact, none = model.estimate(X[:6])
+    assert not none.any()
+    model.set_params(backend="statevector?shots=400&seed=1")
+    mean, error = model.estimate(X[:6], groups=16)
+    repeats = []
+    for seed in range(60):
+        model.set_params(backend=f"statevector?shots=400&seed={seed + 10}")
+        repeats.append(
+            model.predict_proba(X[:6]) if hasattr(model, "predict_proba") else model.decision_function(X[:6])
+        )
+    spread = np.std(repeats, axis=0)
+    assert mean.shape == exact.shape and (error > 0).all()
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(np.sqrt(np.mean(spread**2)), rel=0.35)
+    # A group has 25 shots, whose noise bends the probabilities a little.
+    assert_within_sigma(mean, exact, np.full_like(error, error.max()), slack=0.02)
+
+
+def test_errors_of_data_frames_detectors_and_refusals():
+    X, y = load_dataset("moons?n_samples=30&seed=2", return_X_y=True)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    model = VariationalRegressor(epochs=2, random_state=0, backend="statevector?shots=80").fit(frame, y)
+    assert [part.shape for part in model.estimate(frame)] == [(30,), (30,)]
+    for groups in (1, 81):
+        with pytest.raises(ValueError, match="expected at least"):
+            model.estimate(frame, groups)
+    detector = QGANDetector(epochs=1, bank_size=16, random_state=0).fit(X).set_params(backend="statevector?shots=80")
+    score, error = detector.estimate(X[:5])
+    assert score.shape == (5,) and (error > 0).all()
+
+
+def test_a_classifier_trains_on_a_shot_schedule():
+    X, y = load_dataset("moons?n_samples=20&seed=2", return_X_y=True)
+    settings = {"backend": "statevector?shots=50", "epochs": 2, "batch_size": 20, "random_state": 0}
+    counts = [VariationalClassifier(**settings, shot_schedule=s).fit(X, y).usage_ for s in (None, "growing:2-50", 10)]
+    assert counts[0]["shots"] == 5 * counts[2]["shots"]
+    assert counts[1]["shots"] == counts[0]["shots"] * 52 // 100
+    assert counts[0]["circuits"] == counts[1]["circuits"]

@@ -45,7 +45,7 @@ class StatevectorEngine(NothingToClose):
         self.usage.add(transpilations=1)
         seed = int(self._rng.integers(2**32))
         if self._shots is not None:
-            sampled = SampledExpectation(circuit, observables, self.usage, self._shots)
+            sampled = SampledExpectation(circuit, observables, self.usage, self._shots, self._executor)
             return EvaluatedProgram(circuit, sampled, gradient, seed)
         exact = StatevectorProgram(circuit, observables, self.usage, self._executor)
         return exact if gradient in ("auto", "adjoint") else EvaluatedProgram(circuit, exact.evaluate, gradient, seed)
@@ -53,7 +53,7 @@ class StatevectorEngine(NothingToClose):
     def compile_sampler(self, circuit: LoweredCircuit) -> StatevectorSampler:
         """See ``Engine``."""
         self.usage.add(transpilations=1)
-        return StatevectorSampler(circuit, self.usage, self._shots)
+        return StatevectorSampler(circuit, self.usage, self._shots, self._executor)
 
     def compile_overlap(self, circuit: LoweredCircuit) -> StatevectorOverlap:
         """See ``Engine``."""

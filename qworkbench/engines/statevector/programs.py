@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import Expectation, Usage, check_memory
-from qworkbench.engines.measurement import MeasurementPlan, basis_change
+from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
 from qworkbench.engines.statevector.gates import StateGate
 from qworkbench.engines.statevector.observables import PauliSums
 from qworkbench.engines.statevector.states import STATES_HELD, StateSimulator
@@ -29,12 +29,58 @@ def native_executor(
     if executor == "torch":
         return None
     try:
-        from qworkbench.engines.statevector.native import NativeExecutor
-    except ImportError as error:
+        from qworkbench.engines.statevector.native import NativeExecutor, check_numba
+
+        check_numba()
+    except Exception as error:
+        # Numba depends on the processor, the C library and a folder it may write to; each fails in its own way.
         text = f"numba does not work here, so circuits run in torch, which is slower: {error}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
         return None
     return NativeExecutor(circuit, n_shared, observables)
+
+
+class _NativeStates(torch.autograd.Function):
+    """State vectors of the native executor; the gradient is one adjoint sweep, whatever is computed from them."""
+
+    @staticmethod
+    def forward(ctx: Any, shared: torch.Tensor, per_sample: torch.Tensor, native: NativeExecutor) -> torch.Tensor:
+        ctx.save_for_backward(shared, per_sample)
+        ctx.native = native
+        return native.states(Angles(shared, per_sample))
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "second derivatives of kernels and probabilities need torch's graph: 'statevector?executor=torch'"
+            )
+        return (*ctx.native.states_gradient(Angles(*ctx.saved_tensors), cotangent), None)
+
+
+class States:
+    """State vectors of a circuit, in the native executor or in torch; differentiable either way."""
+
+    def __init__(self, circuit: LoweredCircuit, executor: str) -> None:
+        self._simulator, self._circuit, self._executor = StateSimulator(circuit), circuit, executor
+        self._natives: dict[int, NativeExecutor | None] = {}
+
+    def __call__(self, angles: Angles) -> torch.Tensor:
+        """Shape ``(N, 2**n)``, each state up to a global phase."""
+        check_memory(self._circuit.n_qubits, len(angles.per_sample), 2 * angles.per_sample.element_size())
+        n_shared = len(angles.shared)
+        if n_shared not in self._natives:
+            self._natives[n_shared] = native_executor(self._executor, self._circuit, n_shared)
+        native = self._natives[n_shared]
+        if native is None or angles.per_sample.device.type != "cpu":
+            return torch.cat([self._simulator.states(chunk) for _, chunk in self._simulator.chunks(angles)])
+        states: torch.Tensor = _NativeStates.apply(*angles, native)
+        return states
+
+    def chunks(self, angles: Angles) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The states in pieces that stay small, with the rows of each."""
+        for rows, chunk in self._simulator.chunks(angles):
+            yield rows, self(chunk)
 
 
 class Shots:
@@ -103,8 +149,7 @@ class StatevectorProgram:
         self._usage.add(circuits=len(angles.per_sample), submissions=1)
         native = self._native(angles)
         if native is not None:
-            # Every slot per sample is a shifted evaluation, which no gradient follows.
-            return exactly(native.mean(angles, keep=len(angles.shared) == self._circuit.n_shared > 0))
+            return exactly(native.mean(angles, keep=any(part.requires_grad for part in angles)))
         with torch.no_grad():
             return exactly(torch.cat([self.expectation(chunk) for _, chunk in self._simulator.chunks(angles)]))
 
@@ -150,10 +195,15 @@ class SampledExpectation:
     """Expectation values from shots in each measured basis, drawn from the exact probabilities."""
 
     def __init__(
-        self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], usage: Usage, shots: Shots
+        self,
+        circuit: LoweredCircuit,
+        observables: Sequence[SparsePauliOp],
+        usage: Usage,
+        shots: Shots,
+        executor: str = "auto",
     ) -> None:
         self._plan, self._usage, self._shots = MeasurementPlan(observables), usage, shots
-        self._simulator = StateSimulator(circuit)
+        self._states = States(circuit, executor)
         outcomes = np.arange(2**circuit.n_qubits)
         self._bases = [
             (_basis_gates(basis), torch.as_tensor(self._plan.values(index, outcomes)))
@@ -166,8 +216,7 @@ class SampledExpectation:
         mean = torch.as_tensor(self._plan.offset).to(rows).repeat(len(rows), 1)
         variance = torch.zeros_like(mean)
         with torch.no_grad():
-            for part, chunk in self._simulator.chunks(Angles(rows.new_zeros(0), rows)):
-                state = self._simulator.states(chunk)
+            for part, state in self._states.chunks(Angles(rows.new_zeros(0), rows)):
                 for gates, values in self._bases:
                     turned = state
                     for gate in gates:
@@ -193,44 +242,69 @@ def _basis_gates(basis: str) -> list[StateGate]:
 class StatevectorSampler:
     """Exact probabilities, or frequencies of sampled shots."""
 
-    def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None) -> None:
-        self._simulator, self._usage, self._shots = StateSimulator(circuit), usage, shots
+    def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None, executor: str = "auto") -> None:
+        self._states, self._usage, self._shots = States(circuit, executor), usage, shots
 
     def probabilities(self, angles: Angles) -> Expectation:
-        """See ``Sampler``."""
+        """See ``Sampler``; torch can differentiate the exact ones."""
         self._usage.add(circuits=len(angles.per_sample), submissions=1)
-        with torch.no_grad():
-            states = [self._simulator.states(chunk) for _, chunk in self._simulator.chunks(angles)]
-            exact = torch.cat(states).abs() ** 2
-        return exactly(exact) if self._shots is None else self._shots.estimate(exact)
+        states = self._states(angles)
+        exact = states.real**2 + states.imag**2
+        return exactly(exact) if self._shots is None else self._shots.estimate(exact.detach())
 
 
 class StatevectorOverlap:
     """Fidelities from one batch of states and one matrix product."""
 
     def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None, executor: str) -> None:
-        self._simulator, self._usage, self._shots = StateSimulator(circuit), usage, shots
-        self._native = native_executor(executor, circuit, circuit.n_shared)
+        self._states_of, self._usage, self._shots = States(circuit, executor), usage, shots
+        self.differentiable = shots is None
 
     def _states(self, angles: Angles) -> torch.Tensor:
-        check_memory(self._simulator.n_qubits, len(angles.per_sample), 2 * angles.per_sample.element_size())
         self._usage.add(circuits=len(angles.per_sample), submissions=1)
-        tracked = torch.is_grad_enabled() and any(part.requires_grad for part in angles)
-        if self._native is not None and not tracked and angles.per_sample.device.type == "cpu":
-            return self._native.states(angles)
-        return torch.cat([self._simulator.states(chunk) for _, chunk in self._simulator.chunks(angles)])
+        return self._states_of(angles)
 
-    def fidelities(self, x: Angles, y: Angles | None = None) -> Expectation:
+    def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``; torch can differentiate the exact ones."""
         left = self._states(x)
-        right = left if y is None else self._states(y)
-        exact = (left.conj() @ right.T).abs() ** 2
-        if self._shots is None:
-            return exactly(exact)
-        both = torch.stack([exact, 1 - exact], dim=-1).detach().clamp(0, 1).flatten(0, 1)
-        estimate = self._shots.estimate(both)
-        mean, error = (part[:, 0].reshape(exact.shape) for part in estimate)
-        if y is None:
-            mean, error = (torch.triu(part, 1) + torch.triu(part, 1).T for part in (mean, error))
-            mean.fill_diagonal_(1.0)
-        return Expectation(mean, error)
+        right = None if y is None else self._states(y)
+        if left.requires_grad or (right is not None and right.requires_grad):
+            exact = (left.conj() @ (left if right is None else right).T).abs() ** 2
+        else:
+            exact = squared_products(left, right)
+        if self._shots is not None:
+            return self._sampled(exact, y is None, repeats)
+        # NumPy's zeros take no memory until somebody writes to them.
+        zeros = torch.from_numpy(np.zeros(exact.shape, np.float32 if exact.dtype == torch.float32 else np.float64))
+        return Expectation(exact, zeros.to(exact.device))
+
+    def _sampled(self, exact: torch.Tensor, symmetric: bool, repeats: np.ndarray | None) -> Expectation:
+        assert self._shots is not None
+        mean, error = np.full(exact.shape, np.nan), np.full(exact.shape, np.nan)
+        pairs = measured_pairs(exact.shape, symmetric, repeats)
+        trials = self._shots.shots * pairs.repeats
+        self._usage.add(shots=int(trials.sum()))
+        chance = exact.detach().double().cpu().numpy()[pairs.first, pairs.second].clip(0, 1)
+        frequency = self._shots._rng.binomial(trials, chance) / trials
+        pairs.fill(mean, frequency, 1.0)
+        pairs.fill(error, np.sqrt(frequency * (1 - frequency) / np.maximum(trials - 1, 1)), 0.0)
+        return Expectation(torch.from_numpy(mean).to(exact), torch.from_numpy(error).to(exact))
+
+
+BLOCK_ROWS = 128
+"""Rows of a complex block of inner products: the whole complex matrix would be twice the size of the result."""
+
+
+def squared_products(left: torch.Tensor, right: torch.Tensor | None) -> torch.Tensor:
+    """``|<left_i|right_j>|**2`` of shape ``(N, M)``, in blocks; without ``right`` of the upper half, mirrored."""
+    other = left if right is None else right
+    result = torch.empty((len(left), len(other)), dtype=left.real.dtype, device=left.device)
+    for start in range(0, len(left), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        columns = slice(start if right is None else 0, None)
+        parts = torch.view_as_real(left[rows].conj().resolve_conj() @ other[columns].T)
+        torch.mul(parts[..., 0], parts[..., 0], out=result[rows, columns])
+        result[rows, columns].addcmul_(parts[..., 1], parts[..., 1])
+        if right is None:
+            result[start + BLOCK_ROWS :, rows] = result[rows, start + BLOCK_ROWS :].T
+    return result

@@ -1,0 +1,65 @@
+"""``kernel``: is a quantum kernel any good on these data?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qworkbench.cli.console import print_json, print_table
+from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Preprocessing, Seed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(kernel)
+
+
+def kernel(
+    data: Annotated[str, typer.Argument(help="A name (moons?noise=0.2) or a file (a.csv?target=y).")],
+    kernel: Annotated[str, typer.Option(help="fidelity, or projected?n_body=2&outer=matern.")] = "fidelity",
+    feature_map: Annotated[str, typer.Option(help="angle, dense_angle, iqp, zz, ...")] = "iqp",
+    n_qubits: Annotated[int | None, typer.Option(help="By default one a feature, from 2 to 4.")] = None,
+    n_layers: Annotated[int, typer.Option(min=1, help="Repetitions of the map.")] = 1,
+    bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
+    rows: Annotated[int, typer.Option(min=10, help="Rows drawn at random, at most.")] = 300,
+    preprocessing: Preprocessing = STANDARDIZE,
+    backend: BackendOption = None,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="The page, or a folder for kernel.html.")] = Path("runs/kernel"),
+    as_json: Json = False,
+) -> None:
+    """Say whether a quantum kernel is of use on some data: concentration, classical look-alikes, scores; one page."""
+    import numpy as np
+
+    from qworkbench.cli.shared import check_writable
+    from qworkbench.comparison.preprocessing import pipeline
+    from qworkbench.datasets import load_dataset
+    from qworkbench.diagnostics import assess_kernel
+    from qworkbench.models import QuantumKernelClassifier
+
+    check_writable(out / "kernel.html" if out.suffix not in (".html", ".htm") else out)
+    X, y = load_dataset(data, return_X_y=True)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(y))[:rows])
+    X, y = X[chosen], y[chosen]
+    model = QuantumKernelClassifier(
+        feature_map,
+        n_qubits=n_qubits,
+        n_layers=n_layers,
+        bandwidth=bandwidth,
+        kernel=kernel,
+        backend=backend or "statevector",
+        random_state=seed,
+    )
+    if preprocessing:
+        X = pipeline(preprocessing, model)[:-1].fit_transform(X)
+    found = assess_kernel(model.make_kernel(X, y), X, y, seed=seed, out=out)
+    if as_json:
+        from qworkbench.diagnostics.page import rows_of
+
+        numbers = {question: {"quantum": ours, "rbf": theirs} for question, ours, theirs in rows_of(found)}
+        print_json({"verdicts": found.verdicts(), "numbers": numbers, "page": str(found.page)})
+        return
+    print_table(f"{kernel} kernel, {feature_map} map", ("", ""), enumerate(found.verdicts(), 1))
+    print(f"page: {found.page}")

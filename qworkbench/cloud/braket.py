@@ -1,0 +1,234 @@
+"""Amazon Braket: ``braket-local:sv``, ``braket-local:dm``, ``braket:sv1``, ``braket:arn%3Aaws%3A...?budget=50``.
+
+Credentials are found by AWS's own chain. On devices with program sets a whole batch is one task. A second submit with
+the same tag is no second task, since the tag is AWS's client token too.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from qiskit.transpiler import Target
+
+from qworkbench.backend import Backend
+from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
+from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
+from qworkbench.cloud.immediate import ImmediateAdapter
+from qworkbench.cloud.secrets import mask, register
+from qworkbench.cloud.settings import OPTIONS
+from qworkbench.errors import require, unknown_name
+
+ARN = "arn:aws:braket:::device/quantum-simulator/amazon/{}"
+SIMULATORS = ("sv1", "dm1", "tn1")
+LOCAL = {"sv": "braket_sv", "dm": "braket_dm"}
+LISTED = 1000
+"""Tasks, newest first, that are searched for a tag."""
+STATES = {
+    "CREATED": QUEUED,
+    "QUEUED": QUEUED,
+    "RUNNING": RUNNING,
+    "CANCELLING": RUNNING,
+    "COMPLETED": DONE,
+    "FAILED": FAILED,
+    "CANCELLED": CANCELLED,
+}
+
+
+def _check(backend: Backend) -> None:
+    require("braket.aws", "braket", f"the backend {backend.name!r}")
+    require("qiskit_braket_provider", "braket", f"the backend {backend.name!r}")
+    for key, _ in backend.options:
+        if key not in OPTIONS:
+            raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
+
+
+class BraketLocalAdapter(ImmediateAdapter):
+    """Braket's simulators on this machine; see ``Adapter``.
+
+    Raises:
+        ValueError: If the simulator or an option is unknown.
+        MissingExtraError: If Braket's packages are absent.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        _check(backend)
+        name = backend.target or "sv"
+        if name not in LOCAL:
+            raise unknown_name("local simulator of Braket", name, LOCAL)
+        from qiskit_braket_provider import BraketLocalBackend
+
+        # It logs a warning a circuit about language features that the translation from Qiskit itself uses.
+        logging.getLogger("braket.default_simulator.openqasm.interpreter").setLevel(logging.ERROR)
+        self._device = BraketLocalBackend(name=LOCAL[name])
+
+    def target(self) -> Target:
+        """See ``Adapter``."""
+        return self._device.target
+
+    def run(self, batch: Batch) -> list[dict[int, int]]:
+        """See ``ImmediateAdapter``."""
+        with _seeded(self._device, batch.seed), warnings.catch_warnings():
+            # Whoever names the density matrix simulator does not want to hear that the other one is quicker.
+            warnings.filterwarnings("ignore", message="You are running a noise-free circuit on the density matrix")
+            result = self._device.run(batch.bound(), shots=batch.shots).result()
+        return [{outcome(k): n for k, n in result.get_counts(i).items()} for i in range(batch.executions)]
+
+
+@contextmanager
+def _seeded(device: Any, seed: int) -> Iterator[None]:
+    """Braket's local simulators draw from a generator of their own, made anew for each circuit; here from one seed."""
+    simulator, rng = device._device._delegate, np.random.default_rng(seed)
+    original = simulator.initialize_simulation
+
+    def initialize(**kwargs: Any) -> Any:
+        simulation = original(**kwargs)
+        simulation._rng_generator = rng
+        return simulation
+
+    simulator.initialize_simulation = initialize
+    try:
+        yield
+    finally:
+        del simulator.initialize_simulation
+
+
+class BraketAdapter:
+    """Amazon's service; see ``Adapter``.
+
+    Raises:
+        ValueError: If the device or an option is unknown.
+        MissingExtraError: If Braket's packages are absent.
+    """
+
+    billable = True
+    remote = True
+
+    def __init__(self, backend: Backend) -> None:
+        _check(backend)
+        name = backend.target or ""
+        if name not in SIMULATORS and not name.startswith("arn:"):
+            raise ValueError(f"expected braket:ARN (percent-encoded) or one of {', '.join(SIMULATORS)}, got {name!r}")
+        self._arn = ARN.format(name) if name in SIMULATORS else name
+        self._tag = ""
+
+    @cached_property
+    def _session(self) -> Any:
+        from braket.aws import AwsSession
+
+        with _mapped():
+            session = AwsSession()
+            credentials = session.boto_session.get_credentials()
+            if credentials is None:
+                raise RefusedError("AWS: no credentials found; run 'aws configure' or set AWS_ACCESS_KEY_ID and so on")
+            for secret in (credentials.secret_key, credentials.token):
+                register(secret)
+        return session
+
+    @cached_property
+    def _device(self) -> Any:
+        from braket.aws import AwsDevice
+        from qiskit_braket_provider import BraketAwsBackend
+
+        with _mapped():
+            device = AwsDevice(self._arn, aws_session=self._session)
+            # Its own run_batch works on copies of the session, so without our tokens, and pays failed tasks again.
+            device.run_batch = lambda circuits, **options: SimpleNamespace(
+                tasks=[device.run(circuit, **options) for circuit in circuits]
+            )
+            backend = BraketAwsBackend(device=device)
+        # Boto draws a client token for each call, which protects its own repetitions, not ours. Registered last, since
+        # the provider and Braket's SDK make new clients on the way here.
+        device.aws_session.braket_client.meta.events.register(
+            "provide-client-params.braket.CreateQuantumTask", lambda params, **_: {**params, "clientToken": self._tag}
+        )
+        return backend
+
+    @property
+    def limits(self) -> Limits:
+        """A task holds as many circuits as the device's program sets, or one."""
+        connected = self.__dict__.get("_device")
+        largest = None if connected is None else connected._max_program_set_executables or 1
+        return Limits(executions=largest, per_minute=1200, idempotent=True)
+
+    def target(self) -> Target:
+        """See ``Adapter``."""
+        return self._device.target
+
+    def submit(self, batch: Batch, tag: str) -> str:
+        """See ``Adapter``."""
+        self._tag = tag
+        with _mapped(sending=True):
+            return str(self._device.run(batch.bound(), shots=batch.shots, tags={"qworkbench": tag}).task_id())
+
+    def _task(self, job_id: str) -> Any:
+        from braket.aws import AwsQuantumTask
+
+        return AwsQuantumTask(job_id, aws_session=self._device._device.aws_session)
+
+    def status(self, job_id: str) -> JobStatus:
+        """See ``Adapter``."""
+        with _mapped():
+            metadata = self._task(job_id).metadata()
+        return JobStatus(STATES[metadata["status"]], metadata.get("failureReason", ""))
+
+    def fetch(self, job_id: str, batch: Batch) -> Counts:
+        """See ``Adapter``; Braket's first letter is qubit 0."""
+        with _mapped():
+            result = self._task(job_id).result()
+        many = hasattr(result, "programs") or not hasattr(result, "measurement_counts")
+        tables = [program[0].counts for program in result] if many else [result.measurement_counts]
+        return batch.grouped([{outcome(key[::-1]): int(n) for key, n in table.items()} for table in tables])
+
+    def find(self, tag: str) -> list[str]:
+        """See ``Adapter``."""
+        with _mapped():
+            pages = self._device._device.aws_session.braket_client.get_paginator("search_quantum_tasks").paginate(
+                filters=[{"name": "deviceArn", "operator": "EQUAL", "values": [self._arn]}]
+            )
+            tasks = (task for page in pages for task in page["quantumTasks"])
+            return [
+                task["quantumTaskArn"]
+                for task in islice(tasks, LISTED)
+                if (task.get("tags") or {}).get("qworkbench") == tag
+            ]
+
+    def cancel(self, job_id: str) -> None:
+        """See ``Adapter``."""
+        with _mapped():
+            if self._task(job_id).state() not in ("COMPLETED", "FAILED", "CANCELLED"):
+                self._task(job_id).cancel()
+
+
+@contextmanager
+def _mapped(*, sending: bool = False) -> Iterator[None]:
+    """AWS's errors as ours. Boto itself repeats a request with the same client token, so 5xx are safe to try again."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except CloudError:
+        raise
+    except ClientError as error:
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        text = f"AWS: {code}: {mask(error.response['Error'].get('Message', ''))}"
+        if code == "ThrottlingException" or status == 429:
+            raise RateLimitedError(text) from None
+        if code == "ResourceNotFoundException" and not sending:
+            raise UnknownJobError(text) from None
+        if status >= 500:
+            raise TransientError(text) from None
+        raise RefusedError(text) from None
+    except BotoCoreError as error:
+        text = f"AWS: {type(error).__name__}: {mask(str(error))}"
+        if type(error).__name__ in ("NoCredentialsError", "NoRegionError", "ProfileNotFound"):
+            raise RefusedError(text) from None
+        raise (CloudError if sending else TransientError)(text) from None

@@ -1,0 +1,308 @@
+"""Every job exactly once: written down, paid for within the budget, sent, awaited, and found again after a kill."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
+
+from qworkbench.cloud import journal as states
+from qworkbench.cloud.adapter import CANCELLED, FAILED, FINAL, Adapter, Batch, Counts, JobStatus
+from qworkbench.cloud.errors import (
+    AmbiguousJobError,
+    CloudError,
+    JobCancelledError,
+    JobFailedError,
+    JobTimeoutError,
+    RefusedError,
+    TransientError,
+)
+from qworkbench.cloud.journal import Job, Journal, write_counts
+from qworkbench.cloud.prices import Tariff
+from qworkbench.cloud.secrets import mask
+from qworkbench.cloud.settings import Settings
+
+REQUEST_SECONDS = 120.0
+"""Deadline of one request."""
+SUBMIT_SECONDS = 600.0
+"""Deadline of a submit, which includes translating the circuits."""
+RETRY_SECONDS = 300.0
+"""How long one request is tried again before the run stops; the journal lets it go on later."""
+LONGEST_POLL = 60.0
+SAME_JOB_SECONDS = 3600.0
+"""How long a vendor is trusted to remember the tag of an idempotent submit."""
+SUBMITS = 3
+"""Attempts at a job of which the vendor never heard."""
+LOOK_UPS = 4
+"""How often a job of unknown fate is looked for within the grace: lists may lag behind submits."""
+Answer = TypeVar("Answer")
+
+
+def within(seconds: float, call: Callable[[], Answer]) -> Answer:
+    """The answer of a call that may hang: vendors' clients wait, or try again, without an end.
+
+    Raises:
+        TimeoutError: If it takes longer; the call itself is left behind in its thread.
+    """
+    answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((True, call()))
+        except BaseException as error:
+            answers.put((False, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        good, answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if good:
+        return answer
+    raise answer
+
+
+def patiently(request: Callable[[], Answer], seconds: float = RETRY_SECONDS) -> Answer:
+    """Try a safe request again while it fails transiently, with exponential pauses and jitter, for so many seconds."""
+
+    def once() -> Answer:
+        try:
+            return within(REQUEST_SECONDS, request)
+        except TimeoutError as error:
+            raise TransientError(str(error)) from None
+
+    return _retrying(seconds)(once)
+
+
+def _retrying(seconds: float) -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(TransientError),
+        wait=wait_exponential(multiplier=0.2, max=30.0) + wait_random(0, 0.5),
+        stop=stop_after_delay(seconds),
+        reraise=True,
+    )
+
+
+class Dispatcher:
+    """Runs batches on one adapter through the journal.
+
+    A run is the sequence of its jobs. Whoever asks for the same content as often as before gets what the journal
+    holds; only what is new is sent.
+
+    Args:
+        adapter: The vendor.
+        backend: The backend's identity, for the journal; see ``settings.identity``.
+        settings: Budget, run, deadlines.
+        journal: Open journal.
+        tariff: Prices; None if unknown, which a billable adapter does not get past.
+    """
+
+    def __init__(
+        self, adapter: Adapter, backend: str, settings: Settings, journal: Journal, tariff: Tariff | None
+    ) -> None:
+        self.journal, self._adapter = journal, adapter
+        self._backend, self._settings, self._tariff = backend, settings, tariff
+        self._seen: Counter[str] = Counter()
+
+    def run(self, batches: Sequence[tuple[str, Batch]]) -> list[Counts]:
+        """Counts of each batch, given with the hash of its content. All are sent before the first is awaited.
+
+        Raises:
+            BudgetError: If a job does not fit into the budget; nothing of it was sent.
+            AmbiguousJobError: If nobody knows whether a billable job was accepted.
+            JobFailedError: If the vendor reports a failure.
+            JobCancelledError: If the job was cancelled.
+            JobTimeoutError: If waiting took too long; the job lives on and the next call finds it.
+        """
+        jobs = [self._sent(key, batch) for key, batch in batches]
+        return [self.collect(job, batch) for job, (_, batch) in zip(jobs, batches, strict=True)]
+
+    def _sent(self, key: str, batch: Batch) -> Job:
+        """The job of this content that is with the vendor, sent now if it is not yet."""
+        occurrence = self._seen[key]
+        self._seen[key] += 1
+        for _ in range(SUBMITS):
+            job = self._settled(key, occurrence)
+            if job is None or job.state in (states.INTENT, states.FAILED):
+                job = self._new(key, occurrence, batch, job)
+                if job is None:
+                    continue  # another process was faster; look again
+                job = self._send(job, batch)
+            elif job.state in (states.SENDING, states.AMBIGUOUS):
+                job = self.settle(job, batch)
+            if job.state == states.CANCELLED:
+                raise JobCancelledError(
+                    f"job {job.tag} ({job.job_id}) was cancelled and is not sent again by itself; "
+                    f"qworkbench jobs resume {job.tag} --resend allows it, another run=NAME starts anew"
+                )
+            if job.state != states.ABANDONED:
+                return job
+        raise CloudError(f"{self._backend} gave no answer to {SUBMITS} submits and lists none of them")
+
+    def _settled(self, key: str, occurrence: int) -> Job | None:
+        """The journal's job once no other living process is busy sending it."""
+        deadline = time.monotonic() + self._settings.timeout
+        while True:
+            job = self.journal.find(self._settings.run, key, occurrence)
+            if job is None or not job.owned_by_another:
+                return job
+            if time.monotonic() > deadline:
+                raise JobTimeoutError(f"job {job.tag} is still being sent by {job.owner}")
+            time.sleep(0.2)
+
+    def _new(self, key: str, occurrence: int, batch: Batch, old: Job | None) -> Job | None:
+        if old is not None and old.state == states.INTENT:
+            # Its process died before the submit was begun.
+            self.journal.update(old.tag, states.ABANDONED)
+        return self.journal.intend(
+            key,
+            occurrence,
+            run=self._settings.run,
+            backend=self._backend,
+            circuits=batch.executions,
+            shots=batch.shots,
+            estimate=self.estimate(batch),
+            budget=self._settings.budget,
+            payload=batch.to_bytes(),
+        )
+
+    def estimate(self, batch: Batch) -> float:
+        """US dollars that a batch will cost.
+
+        Raises:
+            RefusedError: If the adapter charges and nobody knows how much.
+        """
+        quote = getattr(self._adapter, "quote", None)
+        price = quote(batch) if quote is not None else None
+        if price is None and self._tariff is not None:
+            price = self._tariff.usd(batch.executions, batch.shots)
+        if price is None and self._adapter.billable:
+            raise RefusedError(f"no price is known for {self._backend}, so no budget can be kept; nothing was sent")
+        return float(price or 0.0)
+
+    def _send(self, job: Job, batch: Batch) -> Job:
+        """Submit a job that is written down; returns it submitted, or abandoned if surely nothing was accepted."""
+
+        attempts: list[float] = []
+
+        def attempt() -> str:
+            # A failure that should mean "not accepted" is not taken at its word.
+            if attempts and (found := within(REQUEST_SECONDS, lambda: self._adapter.find(job.tag))):
+                return found[0]
+            while pause := self.journal.take_turn(self._backend, job.tag, self._per_minute()):
+                time.sleep(min(pause, 5.0))
+            attempts.append(time.time())
+            try:
+                return within(SUBMIT_SECONDS, lambda: self._adapter.submit(batch, job.tag))
+            except TimeoutError as error:
+                raise AmbiguousJobError(str(error)) from None
+
+        try:
+            job_id = _retrying(RETRY_SECONDS)(attempt)
+        except (RefusedError, TransientError) as error:
+            self.journal.update(job.tag, states.ABANDONED, error=mask(str(error)))
+            raise
+        except Exception as error:
+            if not self._adapter.remote:
+                self.journal.update(job.tag, states.ABANDONED, error=mask(str(error)))
+                raise
+            # No answer: accepted or not? Only the vendor knows.
+            self.journal.update(job.tag, states.AMBIGUOUS, error=mask(f"{type(error).__name__}: {error}"))
+            return self.settle(self.journal.get(job.tag), batch)
+        self.journal.update(job.tag, states.SUBMITTED, job_id=job_id)
+        return self.journal.get(job.tag)
+
+    def _per_minute(self) -> int | None:
+        return self._settings.rate or self._adapter.limits.per_minute
+
+    def settle(self, job: Job, batch: Batch, *, resend: bool = False) -> Job:
+        """Find out what became of a job whose submit ended without an answer.
+
+        Args:
+            job: The job, in the state ``sending`` or ``ambiguous``.
+            batch: Its batch.
+            resend: The user's word that it may be taken as lost if the vendor does not know it.
+
+        Returns:
+            The job, ``submitted`` if the vendor knows it, ``abandoned`` if it may be sent anew.
+
+        Raises:
+            AmbiguousJobError: If the vendor does not know it, but it could still have been accepted and charged.
+        """
+        found = self._look_up(job.tag)
+        if found:
+            if len(found) > 1:
+                warnings.warn(
+                    f"{self._backend} runs job {job.tag} {len(found)} times: {', '.join(found)}; the first one is "
+                    "kept, cancel the others",
+                    stacklevel=2,
+                )
+            self.journal.update(job.tag, states.SUBMITTED, job_id=found[0], error=None)
+        elif self._adapter.limits.idempotent and time.time() - (job.sent or 0.0) < SAME_JOB_SECONDS and not resend:
+            return self._send(job, batch)
+        elif resend or not self._adapter.billable or self._settings.ambiguous == "resend":
+            self.journal.update(job.tag, states.ABANDONED)
+        else:
+            self.journal.update(job.tag, states.AMBIGUOUS)
+            raise AmbiguousJobError(
+                f"job {job.tag} was being sent to {self._backend} when the connection or this program broke off; "
+                f"the vendor lists no such job after {self._settings.grace:g} s, yet it may have been accepted and "
+                f"charged; look at the vendor's list of jobs; then 'qworkbench jobs adopt {job.tag} ID' if it is "
+                f"there, or 'qworkbench jobs resume {job.tag} --resend' if it is not, and run again"
+            )
+        return self.journal.get(job.tag)
+
+    def _look_up(self, tag: str) -> list[str]:
+        for attempt in range(LOOK_UPS):
+            found = patiently(lambda: self._adapter.find(tag))
+            if found:
+                return found
+            if attempt + 1 < LOOK_UPS:
+                time.sleep(self._settings.grace / (LOOK_UPS - 1))
+        return []
+
+    def collect(self, job: Job, batch: Batch) -> Counts:
+        """Wait for a job and return its counts, which then stand in the journal."""
+        if job.state == states.DONE:
+            return self.journal.result(job.tag)
+        assert job.job_id is not None
+        job_id, status = job.job_id, self._await(job)
+        charged = {"seconds": status.seconds, "cost": self._cost(status)}
+        if status.state == FAILED:
+            self.journal.update(job.tag, states.FAILED, error=mask(status.message), **charged)
+            raise JobFailedError(f"job {job_id} ({job.tag}) failed on {self._backend}: {mask(status.message)}")
+        if status.state == CANCELLED:
+            self.journal.update(job.tag, states.CANCELLED, error=mask(status.message), **charged)
+            raise JobCancelledError(f"job {job_id} ({job.tag}) was cancelled on {self._backend}; it is not sent again")
+        counts = patiently(lambda: self._adapter.fetch(job_id, batch))
+        self.journal.update(job.tag, states.DONE, result=write_counts(counts), **charged)
+        return counts
+
+    def _await(self, job: Job) -> JobStatus:
+        assert job.job_id is not None
+        job_id, pause = job.job_id, self._adapter.limits.first_poll
+        deadline = time.monotonic() + self._settings.timeout
+        while True:
+            left = deadline - time.monotonic()
+            status = patiently(lambda: self._adapter.status(job_id), min(RETRY_SECONDS, max(left, 0.0)))
+            if status.state in FINAL:
+                return status
+            if left <= 0:
+                raise JobTimeoutError(
+                    f"job {job_id} ({job.tag}) on {self._backend} is still {status.state} after "
+                    f"{self._settings.timeout:g} s; it goes on there, and running this again waits for it without "
+                    "sending it again"
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_POLL)
+
+    def _cost(self, status: JobStatus) -> float | None:
+        if status.usd is not None or status.seconds is None or self._tariff is None:
+            return status.usd
+        return self._tariff.per_second * status.seconds if self._tariff.per_second else None

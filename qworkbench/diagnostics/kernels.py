@@ -1,0 +1,224 @@
+"""One call that says whether a quantum kernel is of any use on given data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+from sklearn.svm import SVC, SVR
+from sklearn.utils import check_X_y
+from sklearn.utils.multiclass import type_of_target
+
+from qworkbench.diagnostics.geometry import (
+    Complexity,
+    Difference,
+    aligned,
+    best_fit,
+    classical_family,
+    model_complexity,
+    normalised,
+    smallest_difference,
+)
+from qworkbench.kernels import Kernel, QuantumKernel
+from qworkbench.kernels.repair import repair_psd
+
+C_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
+RESOLUTION = 3.0
+"""Spread of the entries in units of their shot error, at which entries count as resolved."""
+MIN_SAMPLES = 10
+SIMULABLE_QUBITS = 30
+CONCENTRATED = 0.01
+"""Spread of the off-diagonal entries below which thousands of shots are needed to tell them apart."""
+
+
+@dataclass(frozen=True)
+class Concentration:
+    """How much the off-diagonal entries of the Gram matrix differ from each other."""
+
+    mean: float
+    std: float
+    floor: float | None
+    """``2**-n``, the mean fidelity of random states; None for kernels that are no fidelity."""
+    shots: float
+    """Shots an entry until its error is a third of ``std``: ``9 mean(k (1 - k)) / std**2``."""
+    std_error: float
+    """Mean standard error of the entries as measured, 0 on an exact backend."""
+
+
+@dataclass(frozen=True)
+class KernelAssessment:
+    """What ``assess_kernel`` finds; ``page`` is where the pictures are."""
+
+    n_samples: int
+    n_qubits: int | None
+    concentration: Concentration
+    eigenvalues: np.ndarray
+    """Of the Gram matrix over its trace, largest first; shape ``(N,)``."""
+    rbf_eigenvalues: np.ndarray
+    effective_rank: float
+    """``1 / sum(eigenvalues**2)``: 1 if all samples look alike, ``N`` if none do."""
+    rbf_effective_rank: float
+    fit: tuple[str, float]
+    """The RBF kernel that is most like the quantum one, and their centred alignment."""
+    tuned_rbf: str
+    """The RBF kernel of the best cross-validated score."""
+    differences: tuple[Difference, ...]
+    """Geometric difference from each classical kernel, smallest first."""
+    complexity: Complexity
+    rbf_complexity: Complexity
+    alignment: float
+    """Centred alignment with the target."""
+    rbf_alignment: float
+    score: float
+    """Best cross-validated score over C: accuracy, or R2 for numbers."""
+    rbf_score: float
+    gram: np.ndarray
+    targets: np.ndarray
+    page: Path | None = None
+
+    @property
+    def g(self) -> float:
+        """The smallest geometric difference over the classical family."""
+        return self.differences[0].g
+
+    def verdicts(self) -> list[str]:
+        """What the numbers say, in sentences."""
+        root = math.sqrt(self.n_samples)
+        spread = self.concentration
+        lines = [f"Resolving the entries takes about {spread.shots:,.0f} shots each (spread {spread.std:.2g})."]
+        if spread.std < CONCENTRATED:
+            cure = "raise the bandwidth" if spread.mean > 0.5 else "lower the bandwidth or the number of qubits"
+            lines[0] += f" The kernel has concentrated around {spread.mean:.2g}; {cure}."
+        if self.fit[1] > 0.95:
+            lines.append(f"It is nearly an {self.fit[0]} (alignment {self.fit[1]:.3f}); use that instead.")
+        else:
+            lines.append(f"The nearest RBF kernel ({self.fit[0]}) has alignment {self.fit[1]:.3f}.")
+        nearest = self.differences[0]
+        far = nearest.g > root / 3
+        lines.append(
+            f"Geometric difference g = {nearest.g:.2f} against sqrt(N) = {root:.1f} (nearest: {nearest.classical}): "
+            + (
+                "labels exist that are far simpler for the quantum kernel, "
+                if far
+                else "whatever the labels, for that "
+            )
+            + ("not necessarily these." if far else f"kernel they are at most {nearest.g**2:.3g} times as complex.")
+        )
+        if far:
+            simple = self.complexity.s < self.rbf_complexity.s
+            lines.append(
+                f"For these labels the quantum model is {'less' if simple else 'not less'} complex than the RBF one: "
+                f"s = {self.complexity.s:.3g} against {self.rbf_complexity.s:.3g}."
+            )
+        lines.append(
+            f"Cross-validated score {self.score:.3f}, tuned RBF {self.rbf_score:.3f}; alignment with the target "
+            f"{self.alignment:.3f}, RBF {self.rbf_alignment:.3f}."
+        )
+        if self.n_qubits is not None and self.n_qubits <= SIMULABLE_QUBITS:
+            lines.append(f"At {self.n_qubits} qubits the kernel is computed exactly on a classical machine.")
+        return lines
+
+
+def assess_kernel(
+    kernel: Kernel, X: ArrayLike, y: ArrayLike, *, folds: int = 5, seed: int = 0, out: str | Path | None = None
+) -> KernelAssessment:
+    """Put the usual questions to a kernel, and answer them on one page.
+
+    Concentration of the entries (Thanasilp et al. 2022, arXiv:2208.11060), eigenvalues beside those of a tuned RBF
+    kernel, the RBF kernel that it is most like, geometric difference from a classical family and model complexity
+    (Huang et al. 2021, arXiv:2011.01938), alignment with the target, and cross-validated scores. C is tuned on the
+    same folds for both machines; the RBF kernel's width is tuned too, the quantum kernel is taken as it is. Scores are
+    those of the best setting, so both are a little too good; ``qworkbench.compare`` is the honest test.
+
+    Args:
+        kernel: Any kernel.
+        X: Data as the kernel sees them, shape ``(N, n_inputs)``; scale them first.
+        y: Labels or numbers, shape ``(N,)``.
+        folds: Of the cross-validation.
+        seed: Of the folds.
+        out: Where the page goes: an HTML file, or a directory that gets a ``kernel.html``; no page by default.
+
+    Raises:
+        ValueError: If the data are not finite, there are fewer than 10 rows, the target is constant, or a class has
+            fewer members than folds.
+    """
+    data, labels = check_X_y(X, y, dtype=np.float64, ensure_min_samples=MIN_SAMPLES)
+    targets, numbers = _targets(labels)
+    splits = _folds(labels, folds, seed, numbers)
+    measured, error = kernel.estimate(data)
+    gram, family = repair_psd(measured, "auto", error).gram, classical_family(data)
+    radial = {name: matrix for name, matrix in family.items() if name.startswith("RBF")}
+    machine = SVR() if numbers else SVC()
+    scores = {name: _score(machine, matrix, labels, splits) for name, matrix in radial.items()}
+    tuned = max(scores, key=lambda name: scores[name])
+    ideal, circuit = targets @ targets.T, getattr(kernel, "circuit", None)
+    spectra = [_spectrum(matrix) for matrix in (gram, radial[tuned])]
+    floor = 2.0**-circuit.n_qubits if isinstance(kernel, QuantumKernel) and circuit is not None else None
+    found = KernelAssessment(
+        n_samples=len(data),
+        n_qubits=None if circuit is None else circuit.n_qubits,
+        concentration=_concentration(measured, error, floor),
+        eigenvalues=spectra[0],
+        rbf_eigenvalues=spectra[1],
+        effective_rank=float(1 / (spectra[0] ** 2).sum()),
+        rbf_effective_rank=float(1 / (spectra[1] ** 2).sum()),
+        fit=best_fit(gram, radial),
+        tuned_rbf=tuned,
+        differences=smallest_difference(gram, family),
+        complexity=model_complexity(gram, targets),
+        rbf_complexity=model_complexity(radial[tuned], targets),
+        alignment=aligned(gram, ideal),
+        rbf_alignment=aligned(radial[tuned], ideal),
+        score=_score(machine, gram, labels, splits),
+        rbf_score=scores[tuned],
+        gram=gram,
+        targets=labels,
+    )
+    if out is None:
+        return found
+    from qworkbench.diagnostics.page import write_page
+
+    return write_page(found, data, out)
+
+
+def _targets(labels: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Centred target columns ``(N, T)`` of unit variance, and whether the target is a number."""
+    if type_of_target(labels) == "continuous":
+        columns = np.asarray(labels, dtype=float)[:, None]
+    else:
+        columns = (labels[:, None] == np.unique(labels)[None, :]).astype(float)
+        columns = columns[:, 1:] if columns.shape[1] == 2 else columns
+    spread = columns.std(0)
+    if columns.shape[1] == 0 or not (spread > 0).all():
+        raise ValueError("expected a target of at least two values, got a constant one")
+    return (columns - columns.mean(0)) / spread, type_of_target(labels) == "continuous"
+
+
+def _folds(labels: np.ndarray, folds: int, seed: int, numbers: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    if not numbers and (smallest := np.unique(labels, return_counts=True)[1].min()) < folds:
+        raise ValueError(f"expected at least {folds} rows of each class, one a fold, got {smallest}")
+    splitter = (KFold if numbers else StratifiedKFold)(folds, shuffle=True, random_state=seed)
+    return list(splitter.split(np.zeros(len(labels)), labels))
+
+
+def _score(machine: SVC | SVR, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
+    search = GridSearchCV(machine.set_params(kernel="precomputed"), {"C": C_GRID}, cv=folds)
+    return float(search.fit(normalised(gram), labels).best_score_)
+
+
+def _spectrum(gram: np.ndarray) -> np.ndarray:
+    values = np.linalg.eigvalsh(gram)[::-1].clip(0)
+    return values / values.sum()
+
+
+def _concentration(gram: np.ndarray, error: np.ndarray, floor: float | None) -> Concentration:
+    entries, errors = (part[np.triu_indices(len(gram), 1)] for part in (gram, error))
+    # What shots add to the spread says nothing about the kernel.
+    variance = max(float(entries.var() - (errors**2).mean()), 0.0)
+    shot = float((entries * (1 - entries)).clip(0).mean())
+    shots = RESOLUTION**2 * shot / variance if variance > 0 else math.inf
+    return Concentration(float(entries.mean()), math.sqrt(variance), floor, shots, float(errors.mean()))

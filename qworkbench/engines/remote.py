@@ -1,0 +1,111 @@
+"""Vendors as engines: the journal, the budget and the compile cache under the same contract as a simulator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from qiskit.circuit import Parameter, QuantumCircuit
+
+from qworkbench.backend import Backend
+from qworkbench.cloud.adapter import Adapter, Batch, Counts
+from qworkbench.cloud.compiling import circuit_text, compile_circuits
+from qworkbench.cloud.dispatch import Dispatcher, patiently
+from qworkbench.cloud.errors import BudgetError
+from qworkbench.cloud.journal import Journal
+from qworkbench.cloud.prices import tariff
+from qworkbench.cloud.registry import open_adapter
+from qworkbench.cloud.secrets import mask_logs
+from qworkbench.cloud.settings import Settings, identity, read_settings
+from qworkbench.engines.base import Usage
+from qworkbench.engines.runners import CircuitEngine, Read, Run
+
+DEFAULT_SHOTS = 1024
+
+
+def remote_engine(backend: Backend) -> CircuitEngine:
+    """``ibm:ibm_torino?shots=4096&budget=5``, ``braket:sv1``, ``ionq:simulator``, ``worker:NAME/iqm-fake:adonis``.
+
+    Opening connects to nobody; compiling the first circuit does. Without shots it takes 1,024.
+
+    Raises:
+        BudgetError: If the vendor charges and the backend has no budget.
+        ValueError: If an option or a target is unknown.
+        MissingExtraError: If the vendor's package is not installed.
+    """
+    mask_logs()
+    adapter = open_adapter(backend)
+    settings = read_settings(backend, remote=adapter.remote)
+    prices = tariff(backend)
+    free = prices is not None and prices.usd(1, 1) == 0
+    if adapter.billable and not free and settings.budget == 0:
+        raise BudgetError(
+            f"{backend.name} charges for jobs, and no budget was given: add --budget USD, or budget=USD to the URI "
+            "(qworkbench plan shows beforehand what a training will cost)"
+        )
+    shots = backend.shots or DEFAULT_SHOTS
+    if adapter.limits.shots is not None and shots > adapter.limits.shots:
+        raise ValueError(f"expected at most {adapter.limits.shots} shots on {backend.name}, got {shots}")
+    runner = RemoteRunner(adapter, backend, settings)
+    return CircuitEngine(runner, shots, backend.seed or 0, backend.name)
+
+
+class RemoteRunner:
+    """A ``Runner`` whose every call is one job, or as few as the vendor's limits allow."""
+
+    exact_reads: frozenset[str] = frozenset()
+
+    def __init__(self, adapter: Adapter, backend: Backend, settings: Settings) -> None:
+        self.usage = Usage()
+        self._adapter, self._backend, self._settings = adapter, backend, settings
+        self._level = int(backend.option("optimization_level", "1") or 1)
+        self._dispatcher: Dispatcher | None = None
+
+    def _dispatch(self, batches: Sequence[tuple[str, Batch]]) -> list[Counts]:
+        if self._dispatcher is None:
+            journal = Journal(self._settings.journal)
+            prices = tariff(self._backend)
+            self._dispatcher = Dispatcher(self._adapter, identity(self._backend), self._settings, journal, prices)
+        return self._dispatcher.run(batches)
+
+    def prepare(self, circuit: QuantumCircuit, slots: Sequence[Parameter], reads: Sequence[Read]) -> Run:
+        """See ``Runner``."""
+        logical = [_measured(circuit, read) for read in reads]
+        text = circuit_text(logical)
+        compiled = self._compiled(logical)
+
+        def run(values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
+            assert shots is not None
+            batch = Batch(tuple(compiled), tuple(slot.name for slot in slots), values, shots, seed)
+            pieces = list(batch.pieces(self._adapter.limits.executions))
+            self.usage.add(submissions=len(pieces) - 1)
+            found = self._dispatch([(self._key(text, piece, part), part) for *piece, part in pieces])
+            counts: Counts = [[{}] * len(values) for _ in logical]
+            for (circuits, rows, _), part in zip(pieces, found, strict=True):
+                for row_counts, read in zip(part, range(len(logical))[circuits], strict=True):
+                    counts[read][rows] = row_counts
+            return counts
+
+        return run
+
+    def _compiled(self, logical: Sequence[QuantumCircuit]) -> Sequence[QuantumCircuit]:
+        self.usage.add(transpilations=1)
+        target = patiently(self._adapter.target) if logical else None
+        return logical if target is None else compile_circuits(logical, target, self._level)
+
+    def _key(self, text: str, piece: Sequence[slice], batch: Batch) -> str:
+        """Hash of what defines a job's result: the circuits as we meant them, wherever the device puts them."""
+        digest = hashlib.sha256(f"{identity(self._backend)}\n{text}\n{piece[0]}\n{batch.shots}\n".encode())
+        digest.update(repr(batch.parameters).encode() + np.ascontiguousarray(batch.values).tobytes())
+        return digest.hexdigest()
+
+
+def _measured(circuit: QuantumCircuit, read: Read) -> QuantumCircuit:
+    full = QuantumCircuit(circuit.num_qubits, circuit.num_qubits)
+    full.compose(circuit, inplace=True)
+    if read.change is not None:
+        full.compose(read.change, inplace=True)
+    full.measure(range(circuit.num_qubits), range(circuit.num_qubits))
+    return full

@@ -1,0 +1,44 @@
+"""A meeting point of threads inside compiled code, for passes over one state that several threads share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit, types
+from numba.extending import intrinsic
+
+from qworkbench.engines.statevector.native.registers import JIT
+
+SPINS = 2000
+"""Looks at the counter before the processor is offered to others."""
+
+_yield_processor = types.ExternalFunction("sched_yield", types.int32())
+
+
+@intrinsic
+def _increase(typingctx: Any, counter: Any) -> Any:
+    """Add 1 atomically; the value before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", args[0], context.get_constant(types.int64, 1), "seq_cst")
+
+    return types.int64(counter), codegen
+
+
+@intrinsic
+def _look(typingctx: Any, counter: Any) -> Any:
+    """The value now, past any cache of the compiler."""
+    return types.int64(counter), lambda context, builder, sig, args: builder.load_atomic(args[0], "seq_cst", 8)
+
+
+@njit(**JIT)
+def meet(arrivals, threads):
+    """Wait until all ``threads`` are here; ``arrivals`` points to an int64 that starts at 0 and counts all arrivals."""
+    if threads == 1:
+        return
+    goal = (_increase(arrivals) // threads + 1) * threads
+    spins = 0
+    while _look(arrivals) < goal:
+        spins += 1
+        if spins > SPINS:
+            _yield_processor()

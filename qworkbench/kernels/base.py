@@ -1,0 +1,109 @@
+"""What every kernel is: a torch module that also takes arrays and knows the error of its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from circuits import ParameterizedCircuit
+
+
+class Kernel(nn.Module):
+    """A positive semidefinite function of two samples. Abstract.
+
+    ``kernel(x, y)`` takes arrays and gives an array, or takes tensors and gives a tensor that torch can differentiate
+    with respect to the data and the kernel's parameters. ``y`` is ``x`` by default.
+    """
+
+    n_inputs: int
+
+    def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        """The kernel matrix ``(N, M)`` with a torch graph.
+
+        Args:
+            x: Shape ``(N, n_inputs)``, float64.
+            y: Shape ``(M, n_inputs)``.
+        """
+        raise NotImplementedError
+
+    def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The kernel matrix and the standard error of each entry.
+
+        Args:
+            x: Shape ``(N, n_inputs)``.
+            y: Shape ``(M, n_inputs)``; ``x`` itself by default.
+
+        Returns:
+            Two arrays of shape ``(N, M)``, float64; the errors are 0 on exact backends.
+
+        Raises:
+            ValueError: If a shape is wrong or a value is not finite.
+        """
+        raise NotImplementedError
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What the engines have run for this kernel: circuits, submissions, transpilations, shots."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, y: Any = None) -> Any:
+        """The kernel matrix of shape ``(N, M)``: an array of arrays, a tensor (of ``x``'s dtype) of tensors."""
+        if torch.is_tensor(x):
+            other = None if y is None else self._checked(y)
+            return self.matrix(self._checked(x), other).to(x.dtype)
+        return self.estimate(x, y)[0]
+
+    def _checked(self, x: Any) -> torch.Tensor:
+        data = x.double() if torch.is_tensor(x) else torch.from_numpy(np.array(x, dtype=float))
+        if data.dim() != 2 or data.shape[1] != self.n_inputs:
+            raise ValueError(f"expected data of shape (N, {self.n_inputs}), got {tuple(data.shape)}")
+        if not torch.isfinite(data).all():
+            raise ValueError("expected finite data, got NaN or infinity")
+        return data
+
+
+def weight_parameter(circuit: ParameterizedCircuit, weights: ArrayLike) -> nn.Parameter:
+    """The weights of a feature map as a parameter.
+
+    Raises:
+        ValueError: If their number is wrong or one is not finite.
+    """
+    values = torch.tensor(np.asarray(weights, dtype=float))
+    if values.shape != (circuit.n_weights,) or not torch.isfinite(values).all():
+        raise ValueError(f"expected {circuit.n_weights} finite weights for the feature map, got {tuple(values.shape)}")
+    return nn.Parameter(values)
+
+
+def positive(name: str, value: ArrayLike, shapes: Sequence[tuple[int, ...]] = ((),)) -> nn.Parameter:
+    """The logarithm of a positive number (or array of one of ``shapes``) as a parameter: it stays positive in training.
+
+    Raises:
+        ValueError: If it is not positive and finite, or has another shape.
+    """
+    values = torch.tensor(np.asarray(value, dtype=float))
+    if values.shape not in shapes or not torch.isfinite(values).all() or not (values > 0).all():
+        wanted = " or ".join("a number" if not shape else f"shape {shape}" for shape in shapes)
+        raise ValueError(f"expected a positive {name} ({wanted}), got {values.tolist()}")
+    return nn.Parameter(values.log())
+
+
+def upper_pairs(n_rows: int, n_columns: int, symmetric: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column of each pair to compute: all of them, or the upper half without the diagonal."""
+    if symmetric:
+        first, second = torch.triu_indices(n_rows, n_rows, 1)
+        return first, second
+    return (grid.reshape(-1) for grid in torch.meshgrid(torch.arange(n_rows), torch.arange(n_columns), indexing="ij"))  # type: ignore[return-value]
+
+
+def from_pairs(values: torch.Tensor, shape: tuple[int, int], symmetric: bool, diagonal: float) -> torch.Tensor:
+    """The matrix of values in the order of ``upper_pairs``; a symmetric one is mirrored around ``diagonal``."""
+    if not symmetric:
+        return values.reshape(shape)
+    first, second = upper_pairs(*shape, True)
+    half = values.new_zeros(shape).index_put((first, second), values)
+    return half + half.T + diagonal * torch.eye(shape[0], dtype=values.dtype)

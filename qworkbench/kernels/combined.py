@@ -1,0 +1,103 @@
+"""Sums and products of kernels, which are kernels again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from qworkbench.kernels.base import Kernel, positive
+
+
+def _children(kernels: Sequence[Kernel]) -> tuple[nn.ModuleList, int]:
+    if len(kernels) < 2 or not all(isinstance(kernel, Kernel) for kernel in kernels):
+        raise ValueError(f"expected at least two kernels, got {[type(k).__name__ for k in kernels]}")
+    widths = {kernel.n_inputs for kernel in kernels}
+    if len(widths) > 1:
+        raise ValueError(f"expected kernels of the same number of inputs, got {sorted(widths)}")
+    return nn.ModuleList(kernels), widths.pop()
+
+
+def _parts(kernels: nn.ModuleList) -> Iterator[Kernel]:
+    for kernel in kernels:
+        assert isinstance(kernel, Kernel)
+        yield kernel
+
+
+def _total_usage(kernels: nn.ModuleList) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for kernel in _parts(kernels):
+        for key, value in kernel.usage.items():
+            total[key] = total.get(key, 0) + value
+    return total
+
+
+class SumKernel(Kernel):
+    """``sum_k c_k k_k(x, y)`` with trainable positive coefficients.
+
+    Args:
+        kernels: At least two, of the same inputs.
+        coefficients: Shape ``(n_kernels,)``; equal ones that sum to 1 by default.
+
+    Raises:
+        ValueError: If the kernels or coefficients do not fit.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel], coefficients: ArrayLike | None = None) -> None:
+        super().__init__()
+        self.kernels, self.n_inputs = _children(kernels)
+        n = len(kernels)
+        start = np.full(n, 1 / n) if coefficients is None else coefficients
+        self.log_coefficients = positive("coefficient", start, ((n,),))
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What the engines have run, summed over the parts."""
+        return _total_usage(self.kernels)
+
+    def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        """See ``Kernel``."""
+        parts = torch.stack([kernel.matrix(x, y) for kernel in _parts(self.kernels)])
+        return torch.tensordot(self.log_coefficients.exp(), parts, dims=1)
+
+    def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Kernel``; the parts are measured independently."""
+        values, errors = zip(*(kernel.estimate(x, y) for kernel in _parts(self.kernels)), strict=True)
+        factors = self.log_coefficients.detach().exp().numpy()
+        return np.tensordot(factors, values, 1), np.sqrt(np.tensordot(factors**2, np.square(errors), 1))
+
+
+class ProductKernel(Kernel):
+    """``prod_k k_k(x, y)``.
+
+    Args:
+        kernels: At least two, of the same inputs.
+
+    Raises:
+        ValueError: If the kernels do not fit.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        super().__init__()
+        self.kernels, self.n_inputs = _children(kernels)
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What the engines have run, summed over the parts."""
+        return _total_usage(self.kernels)
+
+    def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        """See ``Kernel``."""
+        return torch.stack([kernel.matrix(x, y) for kernel in _parts(self.kernels)]).prod(0)
+
+    def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Kernel``; ``Var(prod) = prod(k**2 + s**2) - prod(k**2)`` of independent parts."""
+        values, errors = (
+            np.array(part) for part in zip(*(k.estimate(x, y) for k in _parts(self.kernels)), strict=True)
+        )
+        squares = values**2
+        variance = (squares + errors**2).prod(0) - squares.prod(0)
+        return values.prod(0), np.sqrt(variance.clip(0))

@@ -1,0 +1,240 @@
+"""Projected kernels: a classical kernel on reduced density matrices of the encoded state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from qiskit.quantum_info import SparsePauliOp
+
+from circuits import ParameterizedCircuit
+from qworkbench.engines.base import Expectation
+from qworkbench.errors import unknown_name
+from qworkbench.kernels.base import Kernel, positive, weight_parameter
+from qworkbench.kernels.shadows import ShadowFeatures
+from qworkbench.layer import QuantumLayer
+
+NEAR_ZERO = 1e-24
+"""Squared distance below which the Matern kernel is flat: the slope of a square root at 0 is infinite."""
+MATERN = (0.5, 1.5, 2.5)
+
+
+def _gaussian(scaled: torch.Tensor, shape: float) -> torch.Tensor:
+    return torch.exp(-scaled)
+
+
+def _rational_quadratic(scaled: torch.Tensor, shape: float) -> torch.Tensor:
+    return (1 + scaled / shape) ** -shape
+
+
+def _matern(scaled: torch.Tensor, shape: float) -> torch.Tensor:
+    if shape not in MATERN:
+        raise ValueError(f"expected a Matern kernel of shape (nu) {MATERN}, got {shape}")
+    t = torch.sqrt(4 * shape * scaled.clamp_min(NEAR_ZERO))
+    polynomials = {0.5: torch.ones_like(t), 1.5: 1 + t, 2.5: 1 + t + t**2 / 3}
+    return polynomials[shape] * torch.exp(-t)
+
+
+OUTER: dict[str, tuple[Callable[[torch.Tensor, float], torch.Tensor], float]] = {
+    "gaussian": (_gaussian, 1.0),
+    "matern": (_matern, 1.5),
+    "rational-quadratic": (_rational_quadratic, 1.0),
+}
+"""Name -> function of ``gamma d**2`` and its shape, and the default shape.
+
+The rational quadratic one is ``(1 + gamma d**2 / alpha)**-alpha``; Matern's has the length ``1 / sqrt(2 gamma)``. Both
+tend to ``exp(-gamma d**2)`` for a large shape (Rasmussen & Williams 2006, chapter 4).
+"""
+
+
+def reduced_paulis(n_qubits: int, n_body: int = 1) -> tuple[list[SparsePauliOp], np.ndarray]:
+    """The Paulis of all ``n_body``-qubit reduced density matrices, and what each adds to their squared distance.
+
+    ``sum_S ||rho_S - sigma_S||_F**2 = sum_P w_P (<P>_rho - <P>_sigma)**2`` over subsets S of ``n_body`` qubits, where
+    ``w_P`` is the number of subsets that contain P, over ``2**n_body``.
+
+    Returns:
+        Paulis, and their ``w_P`` of shape ``(n_paulis,)``.
+
+    Raises:
+        ValueError: If ``n_body`` is not between 1 and ``n_qubits``.
+    """
+    if not 1 <= n_body <= n_qubits:
+        raise ValueError(f"expected n_body between 1 and {n_qubits}, the number of qubits, got {n_body}")
+    paulis, shares = [], []
+    for weight in range(1, n_body + 1):
+        for support in combinations(range(n_qubits), weight):
+            for letters in product("XYZ", repeat=weight):
+                paulis.append(SparsePauliOp.from_sparse_list([("".join(letters), support, 1.0)], n_qubits))
+                shares.append(math.comb(n_qubits - weight, n_body - weight) / 2**n_body)
+    return paulis, np.array(shares)
+
+
+class ProjectedKernel(Kernel):
+    """A classical kernel of the distance between reduced density matrices (Huang et al. 2021, arXiv:2011.01938).
+
+    ``k(x, y) = f(gamma sum_S ||rho_S(b x) - rho_S(b y)||_F**2)`` over all sets S of ``n_body`` qubits, or the squared
+    distance of the expectation values of your own ``observables``. A sample is measured once, so ``N`` samples cost
+    ``N`` circuits (a measured basis), not ``N**2``. With shots the matrix stays positive semidefinite, but noise
+    adds to every distance: entries are biased downwards by about ``2 gamma sum(std_error**2)``.
+
+    Args:
+        circuit: The feature map.
+        backend: See ``open_engine``.
+        weights: Values of the circuit's weights, shape ``(n_weights,)``, if it has any.
+        bandwidth: The factor ``b`` on the data, one for all features or one each.
+        n_body: Qubits of a reduced density matrix.
+        outer: ``gaussian``, ``matern`` or ``rational-quadratic``; see ``OUTER``.
+        gamma: Inverse squared length.
+        shape: ``nu`` of a Matern kernel (0.5, 1.5 or 2.5), ``alpha`` of a rational quadratic one.
+        observables: Measured instead of the reduced density matrices.
+        shadows: Number of random Pauli bases, each with the backend's shots, from which all Paulis are estimated
+            together (Huang, Kueng & Preskill 2020, arXiv:2002.08953); by default each is measured in a basis of its
+            own group.
+
+    Raises:
+        ValueError: If a setting does not fit, or the backend is unknown.
+    """
+
+    def __init__(
+        self,
+        circuit: ParameterizedCircuit,
+        backend: Any = "statevector",
+        weights: ArrayLike = (),
+        *,
+        bandwidth: ArrayLike = 1.0,
+        n_body: int = 1,
+        outer: str = "gaussian",
+        gamma: float = 1.0,
+        shape: float | None = None,
+        observables: Sequence[SparsePauliOp] | None = None,
+        shadows: int | None = None,
+    ) -> None:
+        super().__init__()
+        if outer not in OUTER:
+            raise unknown_name("outer kernel", outer, OUTER)
+        self.n_inputs, self.outer = circuit.n_inputs, outer
+        self.shape = OUTER[outer][1] if shape is None else float(shape)
+        if not 0 < self.shape < math.inf:
+            raise ValueError(f"expected a positive shape, got {shape}")
+        OUTER[outer][0](torch.zeros(1), self.shape)  # refuses a shape that it does not know
+        self.log_bandwidth = positive("bandwidth", bandwidth, ((), (circuit.n_inputs,)))
+        self.log_gamma = positive("gamma", gamma)
+        paulis, shares = reduced_paulis(circuit.n_qubits, n_body) if observables is None else (observables, np.ones(1))
+        start = torch.Generator().manual_seed(0)
+        self.layer = QuantumLayer(circuit, paulis, backend, generator=start, dtype=torch.float64)
+        self.layer.weights = weight_parameter(circuit, weights)
+        self.register_buffer("_scale", torch.as_tensor(np.sqrt(shares)), persistent=False)
+        self._shadows = None if shadows is None else ShadowFeatures(circuit, paulis, backend, shadows)
+
+    @property
+    def circuit(self) -> ParameterizedCircuit:
+        """The feature map."""
+        return self.layer.circuit
+
+    @property
+    def weights(self) -> torch.nn.Parameter:
+        """The weights of the feature map."""
+        return self.layer.weights
+
+    @property
+    def bandwidth(self) -> np.ndarray:
+        """The factor on the data, shape ``()`` or ``(n_inputs,)``."""
+        return self.log_bandwidth.detach().exp().numpy()
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What the engines have run for this kernel: circuits, submissions, transpilations, shots."""
+        if self._shadows is None:
+            return self.layer.usage
+        return {key: value + self._shadows.usage[key] for key, value in self.layer.usage.items()}
+
+    def features(self, x: ArrayLike | torch.Tensor) -> Expectation:
+        """What is measured of each sample, scaled so that squared distances are those of the density matrices.
+
+        Returns:
+            Means and standard errors of shape ``(N, n_paulis)``.
+        """
+        data = self._checked(x) * self.log_bandwidth.exp()
+        measured: Any = self.layer if self._shadows is None else self._shadows
+        with torch.no_grad():
+            estimate = measured.estimate(data) if self._shadows is None else measured.estimate(data, self.weights)
+        return Expectation(estimate.mean * self._scale, estimate.std_error * self._scale)
+
+    def scale_gamma(self, x: ArrayLike) -> float:
+        """``1 / (n_features var)`` of the measured features, the rule of scikit-learn's ``gamma="scale"``."""
+        spread = float(self.features(x).mean.var(dim=0, unbiased=False).sum())
+        return 1.0 / spread if spread > NEAR_ZERO else 1.0
+
+    def set_gamma(self, gamma: float) -> None:
+        """Replace ``gamma``.
+
+        Raises:
+            ValueError: If it is not positive and finite.
+        """
+        with torch.no_grad():
+            self.log_gamma.copy_(positive("gamma", gamma))
+
+    def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        """See ``Kernel``.
+
+        Raises:
+            RuntimeError: If a gradient is asked of classical shadows.
+        """
+        if self._shadows is not None:
+            tracked = x.requires_grad or any(p.requires_grad for p in self.parameters())
+            if torch.is_grad_enabled() and tracked:
+                raise RuntimeError("classical shadows have no gradient; train with shadows=None")
+            left, right = self.features(x).mean, None if y is None else self.features(y).mean
+        else:
+            left, right = self._tracked(x), None if y is None else self._tracked(y)
+        return self._of_distance(_squared_distances(left, left if right is None else right))
+
+    def _tracked(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x * self.log_bandwidth.exp()) * self._scale
+
+    def _of_distance(self, squared: torch.Tensor) -> torch.Tensor:
+        return OUTER[self.outer][0](squared * self.log_gamma.exp(), self.shape)
+
+    def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Kernel``; errors of the features, taken as independent, are propagated to the entries."""
+        left = self.features(x)
+        right = left if y is None else self.features(y)
+        with torch.no_grad():
+            squared = _squared_distances(left.mean, right.mean)
+            value = self._of_distance(squared)
+            if not left.std_error.any() and not right.std_error.any():
+                return value.numpy(), np.zeros(value.shape)
+            variance = _distance_variance(left, right)
+        with torch.enable_grad():
+            point = squared.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self._of_distance(point).sum(), point)
+        error = slope.abs() * variance.sqrt()
+        if y is None:
+            error.fill_diagonal_(0.0)
+        return value.numpy(), error.numpy()
+
+    def extra_repr(self) -> str:
+        """What ``print(kernel)`` shows."""
+        return f"outer={self.outer!r}, shape={self.shape}"
+
+
+def _squared_distances(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    norms = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :]
+    squared = (norms - 2 * left @ right.T).clamp_min(0)
+    # Rounding leaves 1e-16 where a sample meets itself.
+    return squared * (1 - torch.eye(len(left), dtype=squared.dtype)) if left is right else squared
+
+
+def _distance_variance(left: Expectation, right: Expectation) -> torch.Tensor:
+    """Variance of ``sum_a (l_a - r_a)**2`` with ``s_a**2`` of each difference: ``sum_a 4 d_a**2 s_a**2 + 2 s_a**4``."""
+    total = torch.empty(len(left.mean), len(right.mean), dtype=left.mean.dtype)
+    for i in range(len(total)):
+        spread = left.std_error[i] ** 2 + right.std_error**2
+        total[i] = (4 * (left.mean[i] - right.mean) ** 2 * spread + 2 * spread**2).sum(1)
+    return total

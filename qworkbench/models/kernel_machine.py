@@ -1,0 +1,122 @@
+"""What the models on a kernel share: the kernel by name, its training, the Gram matrix and its repair."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from circuits import FEATURE_MAPS, ParameterizedCircuit
+from qworkbench.kernels.base import Kernel
+from qworkbench.kernels.projected import ProjectedKernel
+from qworkbench.kernels.repair import repair_psd
+from qworkbench.kernels.spec import KernelSpec
+from qworkbench.kernels.training import train_kernel
+from qworkbench.models.base import INITIAL_SPREAD, draw_seed, resolve_circuit, seeded
+
+
+class KernelMachine(BaseEstimator):
+    """A scikit-learn solver on the Gram matrix of a quantum kernel. Abstract.
+
+    Every one takes ``feature_map``, ``n_qubits``, ``n_layers``, ``bandwidth``, ``kernel``, ``backend`` and
+    ``random_state``; see ``QuantumKernelClassifier``. A fitted one has ``circuit_`` (None for a kernel object),
+    ``kernel_state_`` (the kernel's parameters, trained or not), ``X_fit_`` (a kernel machine is its training data),
+    ``gram_report_`` (what shots did to the Gram matrix), ``usage_`` and ``n_parameters_``.
+    """
+
+    def _fit_gram(self, data: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Make (and train) the kernel; the training Gram matrix, positive semidefinite, of shape ``(N, N)``."""
+        kernel = self.make_kernel(data, labels)
+        self.kernel_state_ = {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
+        self.X_fit_ = data
+        gram, error = kernel.estimate(data)
+        self.usage_ = kernel.usage
+        self.gram_report_: dict[str, Any] = {"sampled": bool(error.any())}
+        if error.any():
+            repair = repair_psd(gram, "auto", error)
+            off_diagonal = error[np.triu_indices(len(error), 1)]
+            self.gram_report_ |= {
+                "mean_std_error": float(off_diagonal.mean()),
+                "min_eigenvalue": repair.min_eigenvalue,
+                "n_negative_eigenvalues": repair.n_negative,
+                "repair": repair.method,
+                "change_in_std_errors": repair.change,
+            }
+            gram = repair.gram
+        return gram
+
+    def make_kernel(self, data: np.ndarray, labels: np.ndarray | None = None) -> Kernel:
+        """The kernel that ``fit`` would use for these data, trained if its name asks for that.
+
+        Args:
+            data: Shape ``(N, F)``.
+            labels: Shape ``(N,)``, for training.
+
+        Raises:
+            ValueError: If a setting is wrong or does not fit the data.
+        """
+        self._seed = draw_seed(self.random_state)
+        self.kernel_spec_: str | None = None
+        self.circuit_: ParameterizedCircuit | None = None
+        if isinstance(self.kernel, Kernel):
+            if self.kernel.n_inputs != data.shape[1]:
+                raise ValueError(
+                    f"expected a kernel of {data.shape[1]} inputs, one a feature, got {self.kernel.n_inputs}"
+                )
+            return copy.deepcopy(self.kernel)
+        if not isinstance(self.kernel, str):
+            raise TypeError(f"expected a kernel by name or a Kernel, got {type(self.kernel).__name__}")
+        spec = KernelSpec.parse(self.kernel)
+        circuit = resolve_circuit(self.feature_map, FEATURE_MAPS, data.shape[1], self.n_qubits, self.n_layers)
+        if circuit.n_weights and not spec.training:
+            raise ValueError(
+                f"expected a feature map without weights, or a kernel that trains them such as "
+                f"'{spec.name}?train=alignment', got {circuit.n_weights} weights"
+            )
+        if spec.training and labels is None:
+            raise ValueError(f"expected a kernel without training, since this model has no labels, got {self.kernel!r}")
+        generator = torch.Generator().manual_seed(self._seed)
+        weights = INITIAL_SPREAD * torch.randn(circuit.n_weights, generator=generator, dtype=torch.float64)
+        kernel = spec.make(circuit, seeded(self.backend, self._seed), weights.numpy(), bandwidth=self.bandwidth)
+        if isinstance(kernel, ProjectedKernel) and "gamma" not in spec.options:
+            kernel.set_gamma(kernel.scale_gamma(data))
+        if spec.training:
+            assert labels is not None
+            train_kernel(kernel, data, labels, generator=generator, **spec.training)
+        self.kernel_spec_, self.circuit_ = self.kernel, circuit
+        return kernel
+
+    def _kernel(self) -> Kernel:
+        """The fitted kernel on the backend that is set now; a kernel object stays on its own."""
+        if self.kernel_spec_ is None:
+            kernel: Kernel = copy.deepcopy(self.kernel)
+        else:
+            assert self.circuit_ is not None
+            kernel = KernelSpec.parse(self.kernel_spec_).make(
+                self.circuit_,
+                seeded(self.backend, self._seed),
+                np.zeros(self.circuit_.n_weights),
+                bandwidth=np.exp(self.kernel_state_["log_bandwidth"]),
+            )
+        kernel.load_state_dict({name: torch.as_tensor(value) for name, value in self.kernel_state_.items()})
+        return kernel
+
+    def _cross(self, X: ArrayLike, columns: np.ndarray | None = None) -> np.ndarray:
+        """Rows of ``X`` against the training data, shape ``(M, N)``; only ``columns`` are computed, others are 0."""
+        check_is_fitted(self)
+        data = validate_data(self, X, dtype=np.float64, reset=False)
+        if columns is None:
+            return self._kernel()(data, self.X_fit_)
+        gram = np.zeros((len(data), len(self.X_fit_)))
+        gram[:, columns] = self._kernel()(data, self.X_fit_[columns])
+        return gram
+
+    def _n_trained(self) -> int:
+        """Number of weights that were trained."""
+        trained = self.kernel_spec_ is not None and KernelSpec.parse(self.kernel_spec_).training
+        return sum(value.size for value in self.kernel_state_.values()) if trained else 0

@@ -1,0 +1,84 @@
+"""Devices in an environment of their own; a bare one that borrows this environment's packages stands in for IQM's."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+import torch
+
+from circuits import angle_encoding, z_each
+from qworkbench import QuantumLayer, open_engine
+from qworkbench.cli import main
+from qworkbench.cloud.errors import RefusedError
+from qworkbench.testing import ADAPTER_CHECKS, check_adapter
+
+REAL = Path(os.environ.get("QWORKBENCH_TEST_WORKERS", "/nowhere"))
+
+
+@pytest.fixture
+def worker(clean_environment, monkeypatch):
+    """A worker named here."""
+    folder = clean_environment / "workers" / "here"
+    venv.create(folder, with_pip=False)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"])
+    monkeypatch.setenv("QWORKBENCH_WORKERS", str(folder.parent))
+    return folder
+
+
+def test_the_contract_holds_across_the_process_border(worker):
+    assert len(check_adapter("worker:here/aer")) == len(ADAPTER_CHECKS)
+    layer = QuantumLayer(angle_encoding(2), z_each(2), "worker:here/aer?shots=2000&seed=1", dtype=torch.float64)
+    inputs = torch.tensor([[0.3, 1.9]], dtype=torch.float64, requires_grad=True)
+    layer(inputs).sum().backward()
+    assert (inputs.grad + torch.sin(inputs)).abs().max() < 0.15
+    assert layer.usage["submissions"] == 2
+
+
+def test_what_the_worker_cannot_do_is_said(worker):
+    with pytest.raises(RefusedError, match="'here' cannot run this: ModuleNotFoundError: No module named 'iqm'"):
+        QuantumLayer(angle_encoding(2), z_each(2), "worker:here/iqm-fake:adonis")
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("worker", "expected worker:NAME/DEVICE"),
+        ("worker:here", "iqm-fake:adonis"),
+        ("worker:here/iqm:adonis", "did you mean 'iqm-fake'"),
+        ("worker:there/aer", "no worker 'there' .known: here.*qworkbench workers create"),
+        ("worker:here/aer?x=1", "unknown option"),
+    ],
+)
+def test_wrong_uris_are_refused(worker, uri, message):
+    with pytest.raises(ValueError, match=message):
+        open_engine(uri)
+
+
+def test_workers_are_listed_and_not_made_twice(worker, capsys):
+    main_code = []
+    for arguments in (
+        ["workers", "list"],
+        ["workers", "create", "iqm", "--name", "here"],
+        ["workers", "create", "iqn"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        main_code.append(stop.value.code or 0)
+    shown = capsys.readouterr()
+    assert main_code == [0, 1, 1]
+    assert "here" in shown.out
+    assert "exists already" in shown.err and "did you mean 'iqm'" in shown.err
+
+
+@pytest.mark.skipif(
+    not (REAL / "iqm").is_dir(),
+    reason="QWORKBENCH_TEST_WORKERS names no folder with a worker made by 'qworkbench workers create iqm'",
+)
+def test_iqm(clean_environment, monkeypatch):
+    monkeypatch.setenv("QWORKBENCH_WORKERS", str(REAL))
+    assert len(check_adapter("worker:iqm/iqm-fake:adonis")) == len(ADAPTER_CHECKS)

@@ -1,0 +1,140 @@
+"""Whether a kernel is any good: each number against a case whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg import inv, sqrtm
+from scipy.spatial.distance import cdist
+
+from circuits import angle_encoding, iqp_encoding, zz_feature_map
+from qworkbench import ProjectedKernel, QuantumKernel
+from qworkbench.cli.program import main
+from qworkbench.datasets import load_dataset
+from qworkbench.diagnostics import assess_kernel
+from qworkbench.diagnostics.geometry import (
+    RIDGES,
+    TRAINING_LIMIT,
+    geometric_difference,
+    model_complexity,
+    normalised,
+)
+
+
+@pytest.fixture(scope="module")
+def flowers():
+    X, y = load_dataset("iris", return_X_y=True)
+    return ((X - X.mean(0)) / X.std(0))[::2], y[::2]
+
+
+def rbf(X, gamma):
+    return np.exp(-gamma * cdist(X, X) ** 2)
+
+
+def test_geometric_difference_is_the_formula_of_the_paper_at_its_ridge(flowers):
+    X = flowers[0][::2]
+    quantum, classical = QuantumKernel(zz_feature_map(4))(X), rbf(X, 0.3)
+    found = geometric_difference(quantum, classical)
+    q, c = normalised(quantum), normalised(classical)
+    root_q, root_c = sqrtm(q).real, sqrtm(c).real
+    middle = inv(c + found.ridge * np.eye(len(c)))
+    assert found.g == pytest.approx(
+        np.sqrt(np.linalg.norm(root_q @ root_c @ middle @ middle @ root_c @ root_q, 2)), rel=1e-5
+    )
+    training = found.ridge * np.sqrt(np.linalg.norm(root_q @ middle @ middle @ root_q, 2))
+    assert found.training == pytest.approx(training, rel=1e-5)
+    assert found.training <= TRAINING_LIMIT and found.ridge > RIDGES[0]
+    assert geometric_difference(3 * quantum, 5 * classical).g == pytest.approx(found.g)
+
+
+def test_a_kernel_does_not_differ_from_itself(flowers):
+    gram = rbf(flowers[0], 0.5)
+    assert geometric_difference(gram, gram).g == pytest.approx(1, abs=0.05)
+
+
+def test_complexity_is_that_of_the_best_leave_one_out_ridge_regression():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(25, 2))
+    targets = np.sin(X[:, :1]) + 0.1 * rng.normal(size=(25, 1))
+    targets = (targets - targets.mean()) / targets.std()
+    gram = rbf(X, 0.5)
+    found = model_complexity(gram, targets)
+    errors = []
+    for i in range(25):
+        kept = np.arange(25) != i
+        weights = np.linalg.solve(gram[np.ix_(kept, kept)] + found.ridge * np.eye(24), targets[kept])
+        errors.append(((gram[i, kept] @ weights - targets[i]) ** 2).item())
+    assert found.error == pytest.approx(np.mean(errors), rel=1e-6)
+    weights = np.linalg.solve(gram + found.ridge * np.eye(25), targets)
+    assert found.s == pytest.approx((weights.T @ gram @ weights).item(), rel=1e-6)
+    noise = rng.normal(size=(25, 1))
+    assert model_complexity(gram, noise / noise.std()).error > 2 * found.error
+
+
+def test_a_narrow_product_kernel_is_an_rbf_and_says_so(flowers):
+    X, y = flowers
+    found = assess_kernel(QuantumKernel(angle_encoding(4), bandwidth=0.2), X, y)
+    assert found.fit[1] > 0.99 and found.g < 2
+    assert found.score > 0.9
+    text = " ".join(found.verdicts())
+    assert "use that instead" in text and "whatever the labels" in text
+
+
+def test_a_wide_map_concentrates_and_says_so():
+    # Independent uniform angles on ten qubits: cos(d / 2)**2 averages to 1/2 for each.
+    X = np.random.default_rng(1).uniform(-np.pi, np.pi, (40, 10))
+    y = np.arange(40) % 2
+    found = assess_kernel(QuantumKernel(angle_encoding(10)), X, y)
+    entries = found.gram[np.triu_indices(40, 1)]
+    assert found.concentration.floor == 2**-10
+    assert found.concentration.mean == pytest.approx(2**-10, abs=5 * entries.std() / np.sqrt(len(entries)))
+    assert found.concentration.shots == pytest.approx(9 * (entries * (1 - entries)).mean() / entries.var())
+    assert found.concentration.shots > 100
+    assert found.effective_rank > 35
+    narrow = assess_kernel(QuantumKernel(angle_encoding(10), bandwidth=0.1), X, y)
+    assert narrow.concentration.std > 5 * found.concentration.std and narrow.effective_rank < 10
+    assert "concentrated" in found.verdicts()[0] and "concentrated" not in narrow.verdicts()[0]
+
+
+def test_shots_do_not_count_as_spread(flowers):
+    X, y = flowers
+    exact = assess_kernel(QuantumKernel(iqp_encoding(4)), X, y).concentration
+    sampled = assess_kernel(QuantumKernel(iqp_encoding(4), "statevector?shots=50&seed=2"), X, y).concentration
+    assert sampled.std_error > 0.02 and exact.std_error == 0
+    assert sampled.std == pytest.approx(exact.std, rel=0.1)
+
+
+@pytest.mark.parametrize("target", ["labels", "numbers"])
+def test_the_page_holds_verdicts_numbers_and_one_picture(target, flowers, tmp_path):
+    X, y = flowers
+    kernel = ProjectedKernel(iqp_encoding(4))
+    found = assess_kernel(kernel, X, X[:, 0] ** 2 if target == "numbers" else y, out=tmp_path)
+    page = (tmp_path / "kernel.html").read_text(encoding="utf-8")
+    assert found.page == tmp_path / "kernel.html"
+    assert page.count("data:image/png;base64,") == 1 and "http" not in page.partition("http-equiv")[2]
+    assert all(line.replace("'", "&#39;") in page for line in found.verdicts())
+    assert found.concentration.floor is None
+
+
+def test_the_command(tmp_path, capsys):
+    arguments = ["kernel", "moons?n_samples=60", "--bandwidth", "0.8", "--out", str(tmp_path), "--rows", "40"]
+    with pytest.raises(SystemExit) as done:
+        main(arguments)
+    assert not done.value.code
+    shown = capsys.readouterr().out
+    assert "Geometric difference" in shown and shown.splitlines()[-1] == f"page: {tmp_path / 'kernel.html'}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": np.zeros(75)}, "constant"),
+        ({"y": np.array([0] * 73 + [1] * 2)}, "at least 5 rows of each class"),
+        ({"X": np.full((75, 4), np.nan)}, "NaN"),
+        ({"X": np.zeros((75, 3))}, r"shape \(N, 4\)"),
+    ],
+)
+def test_bad_input_is_refused(change, message, flowers):
+    X, y = flowers
+    with pytest.raises(ValueError, match=message):
+        assess_kernel(QuantumKernel(iqp_encoding(4)), **({"X": X, "y": y} | change))

@@ -1,0 +1,182 @@
+"""Shots by variance, positive semidefinite repairs, depolarisation undone, and the effect on a classifier."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import transpile
+from qiskit.quantum_info import DensityMatrix, Operator
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel, depolarizing_error
+from sklearn.datasets import make_moons
+
+from circuits import iqp_encoding, zz_feature_map
+from qworkbench.kernels import QuantumKernel
+from qworkbench.kernels.repair import REPAIRS, repair_psd
+from qworkbench.kernels.shots import (
+    _proportional,
+    allocate_shots,
+    beta_error,
+    classifier_spread,
+    correct_depolarising,
+    measure_diagonal,
+)
+
+X = np.random.default_rng(5).uniform(-1, 1, (8, 2))
+CIRCUIT = iqp_encoding(2)
+
+
+@pytest.mark.parametrize("backend", ["statevector?shots=20&seed=2", "aer?shots=20&seed=2"])
+@pytest.mark.parametrize("y", [None, X[:3] + 0.1])
+def test_allocated_shots_add_up_and_follow_the_standard_deviation(backend, y):
+    kernel, exact = QuantumKernel(CIRCUIT, backend), QuantumKernel(CIRCUIT)(X, y)
+    found = allocate_shots(kernel, X, y, rounds=40, pilot=4)
+    entries = np.triu_indices(8, 1) if y is None else np.indices(exact.shape).reshape(2, -1)
+    shots = found.shots[tuple(entries)]
+    assert shots.sum() == kernel.usage["shots"] == 40 * 20 * len(shots)
+    assert shots.min() >= 4 * 20
+    spread = np.sqrt(exact * (1 - exact))[tuple(entries)]
+    assert np.corrcoef(shots, spread)[0, 1] > 0.9
+    assert (np.abs(found.mean - exact) <= 5 * np.sqrt(exact * (1 - exact) / found.shots.clip(1)) + 1e-2).all()
+    if y is None:
+        np.testing.assert_array_equal(found.mean, found.mean.T)
+        np.testing.assert_array_equal(np.diag(found.mean), 1)
+        np.testing.assert_array_equal(np.diag(found.shots), 0)
+
+
+def test_exact_backends_ignore_repeats():
+    for backend in ("statevector", "aer", "pennylane:default.mixed"):
+        kernel = QuantumKernel(CIRCUIT, backend)
+        gram, error = kernel.estimate(X[:3], repeats=np.zeros((3, 3), dtype=int))
+        np.testing.assert_allclose(gram, QuantumKernel(CIRCUIT)(X[:3]), atol=1e-12)
+        assert not error.any()
+
+
+def test_allocation_beats_equal_shots():
+    sharp = zz_feature_map(2)  # entries near 0 and near 1/2
+    exact, upper = QuantumKernel(sharp)(X), np.triu_indices(8, 1)
+    errors = {"equal": 0.0, "allocated": 0.0}
+    for seed in range(40):
+        equal = QuantumKernel(sharp, f"statevector?shots=400&seed={seed}")(X)
+        allocated = allocate_shots(QuantumKernel(sharp, f"statevector?shots=10&seed={seed}"), X, rounds=40, pilot=8)
+        errors["equal"] += ((equal - exact)[upper] ** 2).sum()
+        errors["allocated"] += ((allocated.mean - exact)[upper] ** 2).sum()
+    deviation = np.sqrt(exact * (1 - exact))[upper]
+    ideal = deviation.mean() ** 2 / (deviation**2).mean()
+    assert ideal < 0.9
+    assert errors["allocated"] / errors["equal"] < (1 + ideal) / 2
+
+
+def test_whole_portions_keep_total_and_minimum():
+    assert _proportional(np.array([0.0, 1.0, 3.0, 0.1]), 21, 2).tolist() == [2, 4, 13, 2]
+    assert _proportional(np.ones(3), 10, 1).sum() == 10
+
+
+def test_errors_of_the_flat_prior_are_those_of_the_beta_distribution():
+    from scipy.stats import beta
+
+    for frequency in (0.0, 0.2, 1.0):
+        expected = beta(50 * frequency + 1, 50 * (1 - frequency) + 1).std()
+        assert beta_error(np.array(frequency), np.array(50)) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    points = np.random.default_rng(1).uniform(-1, 1, (30, 2))
+    return QuantumKernel(iqp_encoding(2), "statevector?shots=100&seed=9", bandwidth=0.5).estimate(points)
+
+
+@pytest.mark.parametrize("method", ["auto", *REPAIRS])
+def test_repairs_are_positive_with_the_same_diagonal(method, noisy):
+    gram, error = noisy
+    repair = repair_psd(gram, method, error)
+    assert np.linalg.eigvalsh(gram)[0] == pytest.approx(repair.min_eigenvalue)
+    assert repair.min_eigenvalue < -0.01 and repair.n_negative > 3
+    assert np.linalg.eigvalsh(repair.gram)[0] > -1e-8
+    np.testing.assert_allclose(np.diag(repair.gram), 1, atol=1e-12)
+    assert 0 < repair.change < 12
+    scaled = repair_psd(4 * gram, method, 4 * error)
+    np.testing.assert_allclose(scaled.gram, 4 * repair.gram, atol=1e-8)
+
+
+def test_the_nearest_is_nearest_and_auto_takes_the_least_change(noisy):
+    gram, error = noisy
+    distances = {m: np.linalg.norm(repair_psd(gram, m).gram - gram) for m in REPAIRS}
+    assert min(distances, key=lambda m: distances[m]) == "nearest"
+    changes = {m: repair_psd(gram, m, error).change for m in REPAIRS}
+    chosen = repair_psd(gram, "auto", error)
+    assert chosen.change == min(changes.values()) and changes[chosen.method] == chosen.change
+
+
+def test_what_is_positive_is_left_alone():
+    gram = QuantumKernel(CIRCUIT)(X)
+    repair = repair_psd(gram)
+    assert repair.method == "none" and repair.gram is gram and repair.change == 0
+
+
+def test_a_depolarised_gram_matrix_is_restored():
+    # The oracle applies the noise to density matrices: each encoding and its inverse keeps the state with s_i.
+    survival, n = np.random.default_rng(3).uniform(0.6, 0.95, len(X)), 2
+    states = [DensityMatrix(CIRCUIT.bind(x)).data for x in X]
+    noisy = np.array(
+        [
+            [
+                np.trace((a * b * left + (1 - a * b) * np.eye(4) / 4) @ right).real
+                for b, right in zip(survival, states, strict=True)
+            ]
+            for a, left in zip(survival, states, strict=True)
+        ]
+    )
+    corrected, growth = correct_depolarising(noisy, np.diag(noisy), n)
+    np.testing.assert_allclose(corrected, QuantumKernel(CIRCUIT)(X), atol=1e-12)
+    np.testing.assert_allclose(growth, 1 / np.outer(survival, survival), atol=1e-12)
+    part, _ = correct_depolarising(noisy[:3], np.diag(noisy)[:3], n, np.diag(noisy))
+    np.testing.assert_allclose(part, QuantumKernel(CIRCUIT)(X[:3], X), atol=1e-12)
+
+
+def test_the_correction_lowers_the_error_on_a_noisy_simulator():
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.03, 2), ["cx"])
+    simulator = AerSimulator(noise_model=model, basis_gates=["cx", "rz", "sx", "x", "h"], seed_simulator=1)
+    assert Operator(transpile(CIRCUIT.bind(X[0]), simulator)).is_unitary()
+    kernel = QuantumKernel(CIRCUIT, simulator)
+    exact, measured = QuantumKernel(CIRCUIT)(X), kernel(X)
+    diagonal = measure_diagonal(kernel, X, rounds=4)
+    assert (diagonal.mean < 0.97).all() and (diagonal.std_error > 0).all()
+    corrected, _ = correct_depolarising(measured, diagonal.mean, 2)
+    upper = np.triu_indices(len(X), 1)
+    assert np.abs(corrected - exact)[upper].mean() < 0.6 * np.abs(measured - exact)[upper].mean()
+
+
+def test_spread_of_a_classifier_shrinks_with_the_errors():
+    points, labels = make_moons(60, noise=0.2, random_state=2)
+    train, test = slice(0, 40), slice(40, None)
+    spreads = []
+    for shots in (30, 30_000):
+        kernel = QuantumKernel(iqp_encoding(2), f"statevector?shots={shots}&seed=1")
+        gram, cross = kernel.estimate(points[train]), kernel.estimate(points[test], points[train])
+        spreads.append(classifier_spread(*gram, labels[train], *cross, labels[test], C=10.0))
+    assert spreads[0].flips > 3 * spreads[1].flips and spreads[0].std_error > spreads[1].std_error
+    assert spreads[1].score > 0.75
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: allocate_shots(QuantumKernel(CIRCUIT), X), "sampling backend"),
+        (lambda: allocate_shots(QuantumKernel(CIRCUIT, "aer?shots=9"), X, rounds=2, pilot=2), "pilot < rounds"),
+        (lambda: measure_diagonal(QuantumKernel(CIRCUIT), X), "sampling backend"),
+        (lambda: repair_psd(np.zeros((2, 3))), "square"),
+        (lambda: repair_psd(np.array([[1, 2], [0, 1.0]])), "symmetric"),
+        (lambda: repair_psd(np.array([[1, 2], [2, 1.0]]), "clipp"), "did you mean 'clip'"),
+        (lambda: correct_depolarising(np.eye(2), [0.9, 0.2], 2), "no signal"),
+        (lambda: correct_depolarising(np.eye(2), [0.9], 2), "fit shape"),
+        (
+            lambda: QuantumKernel(CIRCUIT, "aer?shots=9").estimate(X, repeats=np.ones((2, 2), dtype=int)),
+            r"repeats of shape \(8, 8\)",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,190 @@
+"""Gradients, training, sums and products of kernels."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_moons
+from sklearn.svm import SVC
+from torch import nn
+
+from circuits import iqp_encoding, real_amplitudes, zz_feature_map
+from qworkbench.kernels import (
+    ProductKernel,
+    ProjectedKernel,
+    QuantumKernel,
+    SumKernel,
+    kernel_target_alignment,
+    train_kernel,
+)
+from qworkbench.kernels.training import LOSSES, svc_loss
+
+X = np.random.default_rng(7).uniform(-1, 1, (5, 2))
+Y = np.random.default_rng(8).uniform(-1, 1, (3, 2))
+TRAINABLE = iqp_encoding(2).compose(real_amplitudes(2, n_layers=1)).compose(iqp_encoding(2))
+WEIGHTS = np.random.default_rng(9).normal(size=TRAINABLE.n_weights)
+
+
+@pytest.fixture(scope="module")
+def moons():
+    X, y = make_moons(60, noise=0.15, random_state=1)
+    return X, np.array(["north", "south"])[y]
+
+
+def slopes(kernel, x, y=None):
+    """Gradients of a generic function of the matrix with respect to all parameters and the data."""
+    data = torch.tensor(x, requires_grad=True)
+    matrix = kernel(data, None if y is None else torch.tensor(y))
+    weights = torch.linspace(0.3, 1.7, matrix.numel()).reshape(matrix.shape)
+    return torch.autograd.grad((matrix * weights).sum(), [*(p for p in kernel.parameters() if p.numel()), data])
+
+
+@pytest.mark.parametrize("y", [None, Y])
+def test_gradients_through_states_agree_with_the_shift_rule_on_pairs(y):
+    make = {"weights": WEIGHTS, "bandwidth": [0.6, 1.1]}
+    exact = slopes(QuantumKernel(TRAINABLE, **make), X, y)
+    shifted = slopes(QuantumKernel(TRAINABLE, "aer", **make), X, y)
+    swapped = slopes(QuantumKernel(TRAINABLE, **make, method="swap-test"), X, y)
+    for a, b, c in zip(exact, shifted, swapped, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-8)
+        np.testing.assert_allclose(a, c, atol=1e-8)
+
+
+def test_sampled_gradients_lie_around_the_exact_ones():
+    circuit = iqp_encoding(2)
+    kernel = QuantumKernel(circuit, "statevector?shots=4000&seed=1")
+    found, true = (slopes(k, X[:2])[-1] for k in (kernel, QuantumKernel(circuit)))
+    # Each slope is a sum of few differences of frequencies, each with a standard error below 0.5 / sqrt(4000).
+    assert (found - true).abs().max() < 5 * 8 * 0.5 / np.sqrt(4000)
+    assert (found - true).abs().max() > 0
+
+
+def test_swap_test_gives_the_fidelity_and_its_own_errors():
+    circuit = zz_feature_map(2)
+    exact = QuantumKernel(circuit)(X)
+    np.testing.assert_allclose(QuantumKernel(circuit, method="swap-test")(X), exact, atol=1e-12)
+    gram, error = QuantumKernel(circuit, "aer?shots=2000&seed=4", method="swap-test").estimate(X)
+    upper = np.triu_indices(len(X), 1)
+    bound = 5 * np.sqrt((1 - exact[upper] ** 2) / 2000)
+    assert (np.abs(gram - exact)[upper] < bound).all()
+    np.testing.assert_allclose(error[upper], np.sqrt((1 - gram[upper] ** 2) / 1999), rtol=1e-6)
+    np.testing.assert_array_equal(np.diag(gram), 1)
+
+
+def test_bandwidth_scales_the_data():
+    circuit = zz_feature_map(2)
+    np.testing.assert_allclose(QuantumKernel(circuit, bandwidth=0.3)(X), QuantumKernel(circuit)(0.3 * X), atol=1e-12)
+    each = QuantumKernel(circuit, bandwidth=[0.3, 2.0])(X, Y)
+    np.testing.assert_allclose(each, QuantumKernel(circuit)(X * [0.3, 2.0], Y * [0.3, 2.0]), atol=1e-12)
+
+
+def test_sums_and_products_with_their_errors():
+    first, second = QuantumKernel(zz_feature_map(2)), ProjectedKernel(iqp_encoding(2))
+    np.testing.assert_allclose(SumKernel([first, second], [0.3, 2])(X, Y), 0.3 * first(X, Y) + 2 * second(X, Y))
+    np.testing.assert_allclose(ProductKernel([first, second])(X), first(X) * second(X))
+    parts = [QuantumKernel(zz_feature_map(2), f"statevector?shots=200&seed={s}") for s in (1, 2)]
+    (a, da), (b, db) = (copy.deepcopy(part).estimate(X, Y) for part in parts)
+    for combined, expected in (
+        (SumKernel(copy.deepcopy(parts), [0.3, 2]), np.hypot(0.3 * da, 2 * db)),
+        (ProductKernel(copy.deepcopy(parts)), np.sqrt((a * db) ** 2 + (b * da) ** 2 + (da * db) ** 2)),
+    ):
+        np.testing.assert_allclose(combined.estimate(X, Y)[1], expected, atol=1e-12)
+        assert combined.usage["shots"] == 2 * 200 * len(X) * len(Y)
+    total = SumKernel([first, second])
+    total(torch.tensor(X)).sum().backward()
+    assert total.log_coefficients.grad.abs().min() > 0
+
+
+def test_alignment_of_a_perfect_and_a_constant_kernel():
+    labels = np.array(["a", "b", "c", "a", "b"])
+    perfect = (labels[:, None] == labels[None, :]).astype(float)
+    assert kernel_target_alignment(perfect, labels) == pytest.approx(1)
+    assert kernel_target_alignment(np.ones((5, 5)), labels) == 0
+
+
+def test_svc_loss_is_the_optimum_of_the_dual_and_its_gradient(moons):
+    X, y = moons
+    labels = torch.tensor((y == "south").astype(int))
+    gram = torch.tensor(QuantumKernel(zz_feature_map(2), bandwidth=0.4)(X), requires_grad=True)
+    value = svc_loss(gram, labels, C=2.0)
+    machine = SVC(C=2.0, kernel="precomputed", tol=1e-8).fit(gram.detach().numpy(), labels)
+    signed = np.zeros(len(y))
+    signed[machine.support_] = machine.dual_coef_[0]
+    dual = np.abs(signed).sum() - signed @ gram.detach().numpy() @ signed / 2
+    assert value.item() * len(y) == pytest.approx(dual, rel=1e-4)
+    value.backward()
+    direction = torch.tensor(np.random.default_rng(3).normal(size=gram.shape))
+    direction = direction + direction.T
+    ends = [svc_loss(gram.detach() + step * direction, labels, C=2.0).item() for step in (1e-4, -1e-4)]
+    assert (gram.grad * direction).sum().item() == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=2e-2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", [QuantumKernel, ProjectedKernel])
+def test_training_lowers_the_loss_and_repeats(loss, kind, moons):
+    X, y = moons
+    trained = []
+    for _ in range(2):
+        kernel = kind(TRAINABLE, weights=WEIGHTS)
+        before = LOSSES[loss](kernel(torch.tensor(X)), torch.tensor((y == "south").astype(int))).item()
+        generator = torch.Generator().manual_seed(0)
+        history = train_kernel(kernel, X, y, loss=loss, epochs=6, batch_size=20, generator=generator)
+        after = LOSSES[loss](kernel(torch.tensor(X)), torch.tensor((y == "south").astype(int))).item()
+        assert after < 0.95 * before and len(history.losses) == 6
+        trained.append(kernel)
+    assert all(torch.equal(a, b) for a, b in zip(*(k.parameters() for k in trained), strict=True))
+
+
+def test_frozen_parameters_stay_and_a_kernel_sits_on_a_network(moons):
+    X, y = moons
+    kernel = QuantumKernel(TRAINABLE, weights=WEIGHTS, bandwidth=0.5)
+    train_kernel(kernel, X, y, epochs=1, frozen=["log_bandwidth"])
+    assert kernel.bandwidth == pytest.approx(0.5, abs=1e-12)
+    assert np.abs(kernel.weights.detach().numpy() - WEIGHTS).max() > 1e-3
+    assert all(p.requires_grad for p in kernel.parameters())
+    trunk = nn.Linear(2, 2).double()
+    loss = LOSSES["alignment"](kernel(trunk(torch.tensor(X))), torch.tensor((y == "south").astype(int)))
+    loss.backward()
+    assert trunk.weight.grad.abs().min() > 0
+
+
+def test_kernels_are_copied_and_pickled():
+    for kernel in (QuantumKernel(TRAINABLE, weights=WEIGHTS), ProjectedKernel(TRAINABLE, weights=WEIGHTS)):
+        for other in (copy.deepcopy(kernel), pickle.loads(pickle.dumps(kernel))):
+            np.testing.assert_array_equal(other(X), kernel(X))
+
+
+def test_tensors_keep_their_dtype():
+    assert QuantumKernel(zz_feature_map(2))(torch.tensor(X, dtype=torch.float32)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: train_kernel(QuantumKernel(TRAINABLE, weights=WEIGHTS), X, [0] * 5), "at least 2 classes"),
+        (lambda: train_kernel(QuantumKernel(TRAINABLE, weights=WEIGHTS), X, [0, 1, 0]), "expected 5 labels"),
+        (lambda: train_kernel(QuantumKernel(zz_feature_map(2)), X, [0, 1] * 2 + [0], loss="svm"), "did you mean 'svc'"),
+        (
+            lambda: train_kernel(QuantumKernel(zz_feature_map(2)), X, [0, 1, 0, 1, 0], frozen=["log_bandwidth"]),
+            "nothing|frozen or empty",
+        ),
+        (
+            lambda: train_kernel(QuantumKernel(zz_feature_map(2)), X, [0, 1, 0, 1, 0], frozen=["bandwith"]),
+            "log_bandwidth",
+        ),
+        (lambda: SumKernel([QuantumKernel(zz_feature_map(2))]), "at least two kernels"),
+        (
+            lambda: ProductKernel([QuantumKernel(zz_feature_map(2)), QuantumKernel(zz_feature_map(3))]),
+            "same number of inputs",
+        ),
+        (lambda: QuantumKernel(zz_feature_map(2), bandwidth=0), "positive bandwidth"),
+        (lambda: QuantumKernel(zz_feature_map(2), method="swaptest"), "did you mean 'swap-test'"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,239 @@
+"""The models on a quantum kernel: the scikit-learn contract, and their answers against scikit-learn's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.cluster import SpectralClustering
+from sklearn.datasets import load_iris, make_circles, make_moons
+from sklearn.decomposition import KernelPCA
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import Kernel as ProcessKernel
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR, OneClassSVM
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from circuits import angle_encoding, data_reuploading, iqp_encoding
+from qworkbench import (
+    ProjectedKernel,
+    QuantumGPClassifier,
+    QuantumGPRegressor,
+    QuantumKernel,
+    QuantumKernelClassifier,
+    QuantumKernelPCA,
+    QuantumKernelRegressor,
+    QuantumKernelRidge,
+    QuantumOneClassSVM,
+    QuantumSpectralClustering,
+    SumKernel,
+)
+from qworkbench.models.kernel_processes import GramKernel
+from qworkbench.models.registry import MODELS
+
+
+@parametrize_with_checks(
+    [
+        QuantumKernelClassifier(kernel="projected?train=alignment&epochs=1"),
+        QuantumKernelRegressor(),
+        QuantumKernelRidge(),
+        QuantumGPRegressor(tune_bandwidth=False),
+        QuantumGPClassifier(tune_bandwidth=False),
+        QuantumOneClassSVM(),
+        QuantumKernelPCA(),
+        QuantumSpectralClustering(),
+    ]
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def moons():
+    X, y = make_moons(60, noise=0.15, random_state=3)
+    return StandardScaler().fit_transform(X), np.array(["north", "south"])[y]
+
+
+@pytest.fixture(scope="module")
+def wave():
+    X = np.random.default_rng(0).uniform(-1.5, 1.5, (40, 2))
+    return X, 30 + 5 * np.sin(2 * X[:, 0]) * X[:, 1]
+
+
+def kernel_of(model, X):
+    return QuantumKernel(iqp_encoding(X.shape[1]), bandwidth=model.bandwidth)
+
+
+@pytest.mark.parametrize(
+    ("model", "peer"),
+    [
+        (QuantumKernelRegressor(), SVR(kernel="precomputed", C=10.0)),
+        (QuantumKernelRidge(), KernelRidge(kernel="precomputed", alpha=0.1)),
+    ],
+)
+def test_regressors_are_scikit_learn_on_our_gram_matrix(model, peer, wave):
+    X, y = wave
+    kernel, mean, scale = kernel_of(model, X), y.mean(), y.std()
+    expected = peer.fit(kernel(X), (y - mean) / scale).predict(kernel(X[:7] + 0.1, X)) * scale + mean
+    np.testing.assert_allclose(clone(model).fit(X, y).predict(X[:7] + 0.1), expected, rtol=1e-10)
+    assert clone(model).fit(X, y).score(X, y) > 0.5
+
+
+def test_one_class_components_and_clusters_are_scikit_learn_on_our_gram_matrix(moons):
+    X = moons[0]
+    kernel = kernel_of(QuantumOneClassSVM(), X)
+    gram, cross = kernel(X), kernel(X[:7] + 0.1, X)
+    peer = OneClassSVM(kernel="precomputed", nu=0.1).fit(gram)
+    np.testing.assert_allclose(QuantumOneClassSVM().fit(X).score_samples(X[:7] + 0.1), peer.score_samples(cross))
+    components = KernelPCA(3, kernel="precomputed", eigen_solver="dense").fit(gram)
+    model = QuantumKernelPCA(n_components=3)
+    np.testing.assert_allclose(model.fit_transform(X), components.transform(gram), atol=1e-10)
+    np.testing.assert_allclose(model.transform(X[:7] + 0.1), components.transform(cross), atol=1e-10)
+    assert model.get_feature_names_out().tolist() == [f"quantumkernelpca{i}" for i in range(3)]
+    found = QuantumSpectralClustering(random_state=0).fit(X)
+    peer = SpectralClustering(2, affinity="precomputed", random_state=found._seed).fit(gram)
+    np.testing.assert_array_equal(found.labels_, peer.labels_)
+
+
+def test_the_process_regressor_is_scikit_learn_on_our_gram_matrix(wave):
+    X, y = wave
+    model = QuantumGPRegressor(feature_map="angle", bandwidth=0.3).fit(X, y)
+    kernel = QuantumKernel(angle_encoding(2), bandwidth=0.3 * model.scale_)
+    gram, cross = kernel(X), kernel(X[:7] + 0.1, X)
+    standard = (y - y.mean()) / y.std()
+    noisy = model.amplitude_ * gram + model.noise_ * np.eye(len(X))
+    weights = np.linalg.solve(noisy, standard)
+    mean = model.amplitude_ * cross @ weights * y.std() + y.mean()
+    solved = np.linalg.solve(noisy, cross.T)
+    variance = model.amplitude_ + model.noise_ - model.amplitude_**2 * (cross * solved.T).sum(1)
+    found, deviation = model.predict(X[:7] + 0.1, return_std=True)
+    np.testing.assert_allclose(found, mean, rtol=1e-6)
+    np.testing.assert_allclose(deviation, np.sqrt(variance) * y.std(), rtol=1e-4)
+    likelihood = -(standard @ weights + np.linalg.slogdet(noisy)[1] + len(X) * np.log(2 * np.pi)) / 2
+    assert model.log_marginal_likelihood_ == pytest.approx(likelihood, rel=1e-6)
+    fixed = QuantumGPRegressor(feature_map="angle", bandwidth=0.3, tune_bandwidth=False).fit(X, y)
+    assert fixed.scale_ == 1 and fixed.log_marginal_likelihood_ <= model.log_marginal_likelihood_ + 1e-6
+
+
+def test_the_slope_of_the_likelihood_is_that_of_its_values(wave):
+    X, y = wave
+    kernel = QuantumKernel(iqp_encoding(2))
+    prior = ConstantKernel(1.3) * GramKernel(lambda rows, scale: kernel(rows * scale), 0.4) + WhiteKernel(0.2)
+    process = GaussianProcessRegressor(prior, optimizer=None).fit(X, y - y.mean())
+    theta = process.kernel_.theta
+    _, slope = process.log_marginal_likelihood(theta, eval_gradient=True)
+    for i, step in enumerate(1e-3 * np.eye(len(theta))):
+        ends = [process.log_marginal_likelihood(theta + sign * step) for sign in (1, -1)]
+        assert slope[i] == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=1e-3)
+
+
+class Fidelity(ProcessKernel):
+    """The whole kernel as scikit-learn wants it, so that scikit-learn can predict by itself."""
+
+    def __init__(self, bandwidth=1.0):
+        self.bandwidth = bandwidth
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        value = QuantumKernel(iqp_encoding(X.shape[1]), bandwidth=self.bandwidth)(X, Y)
+        return (value, np.empty((*value.shape, 0))) if eval_gradient else value
+
+    def diag(self, X):
+        return np.ones(len(X))
+
+    def is_stationary(self):
+        return False
+
+
+@pytest.mark.filterwarnings("ignore:The optimal value found:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_process_classifier_is_scikit_learn_on_our_kernel(n_classes):
+    X, y = load_iris(return_X_y=True)
+    chosen = y > 2 - n_classes
+    X, y = StandardScaler().fit_transform(X)[chosen, 1:3][::3], y[chosen][::3]
+    model = QuantumGPClassifier(tune_bandwidth=False).fit(X, y)
+    peer = GaussianProcessClassifier(ConstantKernel(1.0, (1e-3, 1e4)) * Fidelity(0.5)).fit(X, y)
+    assert model.log_marginal_likelihood_ == pytest.approx(peer.log_marginal_likelihood_value_, rel=1e-4)
+    # scikit-learn's integral over the logistic function is a fit with five error functions.
+    assert np.abs(model.predict_proba(X) - peer.predict_proba(X)).max() < 1e-3
+    np.testing.assert_allclose(model.predict_proba(X).sum(1), 1)
+
+
+def test_probabilities_of_the_process(moons):
+    X, y = moons
+    model = QuantumGPClassifier(random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.8
+    far = model.predict_proba(X * 0.0)
+    assert 0.05 < far[0, 0] < 0.95
+
+
+@pytest.mark.parametrize("kernel", ["projected", "projected?outer=matern&n_body=2", "fidelity?method=swap-test"])
+def test_kernels_by_name(kernel, moons):
+    X, y = moons
+    assert QuantumKernelClassifier(kernel=kernel).fit(X, y).score(X, y) > 0.85
+
+
+@pytest.mark.parametrize("loss", ["alignment", "svc"])
+def test_kernels_are_trained_inside_and_refits_are_identical(loss, moons):
+    X, y = moons
+    circuit = data_reuploading(2, 2, n_layers=2)
+    model = QuantumKernelClassifier(circuit, kernel=f"fidelity?train={loss}&epochs=8", random_state=1).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert model.n_parameters_ > circuit.n_weights
+    again = clone(model).fit(X, y)
+    np.testing.assert_array_equal(model.decision_function(X), again.decision_function(X))
+
+
+def test_a_kernel_object_is_copied_and_left_alone(moons):
+    X, y = moons
+    kernel = SumKernel([QuantumKernel(iqp_encoding(2), bandwidth=0.5), ProjectedKernel(angle_encoding(2))])
+    model = QuantumKernelClassifier(kernel=kernel).fit(X, y)
+    assert model.score(X, y) > 0.85
+    np.testing.assert_array_equal(model.decision_function(X), clone(model).fit(X, y).decision_function(X))
+
+
+@pytest.mark.parametrize("kernel", ["fidelity", "projected"])
+def test_shots_are_reported_and_the_gram_matrix_is_repaired(kernel, moons):
+    X, y = moons
+    model = QuantumKernelClassifier(kernel=kernel, backend="statevector?shots=100", random_state=0).fit(X, y)
+    report = model.gram_report_
+    assert report["sampled"] and 0 < report["mean_std_error"] < 0.15
+    assert (report["repair"] != "none") == (kernel == "fidelity")
+    assert not QuantumKernelClassifier().fit(X, y).gram_report_["sampled"]
+    process = QuantumGPClassifier(kernel=kernel, backend="statevector?shots=400", random_state=0).fit(X, y)
+    assert process.latent_[0]["scale"] == 1
+    assert process.score(X, y) > 0.8
+
+
+def test_clusters_of_two_rings():
+    X, y = make_circles(80, factor=0.3, noise=0.04, random_state=0)
+    labels = QuantumSpectralClustering("zz", bandwidth=1.5, random_state=0).fit_predict(X)
+    assert set(labels) == {0, 1} and len(labels) == len(y)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if "kernel" in entry.space])
+def test_search_spaces_hold_settings_that_exist(name):
+    params = MODELS[name].factory(0).get_params()
+    assert set(MODELS[name].space) <= set(params)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (QuantumKernelClassifier(kernel="fidelty"), "did you mean 'fidelity'"),
+        (QuantumKernelClassifier(kernel="projected?n_bdy=2"), "did you mean 'n_body'"),
+        (QuantumKernelClassifier(kernel="projected?n_body=two"), "expected int for 'n_body'"),
+        (QuantumKernelClassifier(kernel="fidelity?train=alignement"), "did you mean 'alignment'"),
+        (QuantumKernelClassifier(kernel="fidelity?epochs=3"), "expected train=alignment or train=svc"),
+        (QuantumKernelClassifier(kernel=QuantumKernel(iqp_encoding(3))), "kernel of 2 inputs"),
+        (QuantumKernelClassifier(bandwidth=-1.0), "positive bandwidth"),
+        (QuantumKernelRidge(kernel="fidelity?train=svc"), "no labels"),
+        (QuantumSpectralClustering(n_clusters=60), "between 1 and 59"),
+        (QuantumGPClassifier(tune_bandwidth=True, backend="statevector?shots=9"), "shot noise has no slope"),
+    ],
+)
+def test_bad_settings_are_refused(model, message, moons):
+    X, y = moons
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y == "north" if "Classifier" in type(model).__name__ else X[:, 0])
