@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qworkbench.engines.primitives import from_primitives, from_qiskit_backend
     from qworkbench.engines.registry import open_engine
     from qworkbench.kernels import ProductKernel, ProjectedKernel, QuantumKernel, SumKernel, train_kernel
+    from qworkbench.kernels.gram import gram_matrix
     from qworkbench.layer import QuantumLayer
     from qworkbench.models import (
         HybridClassifier,
@@ -60,6 +61,7 @@ _HOMES = {
     "from_pennylane": "qworkbench.engines.pennylane",
     "from_primitives": "qworkbench.engines.primitives",
     "from_qiskit_backend": "qworkbench.engines.primitives",
+    "gram_matrix": "qworkbench.kernels.gram",
     "load": "qworkbench.bundle",
     "load_dataset": "qworkbench.datasets",
     "open_engine": "qworkbench.engines.registry",
@@ -93,6 +95,7 @@ __all__ = [
     "from_pennylane",
     "from_primitives",
     "from_qiskit_backend",
+    "gram_matrix",
     "load",
     "load_dataset",
     "open_engine",

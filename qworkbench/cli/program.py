@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench import __version__
-from qworkbench.cli import assessing, catalogues, comparing, detecting, jobs, learning, pages, planning, workers
+from qworkbench.cli import assessing, catalogues, comparing, detecting, gram, jobs, learning, pages, planning, workers
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError, AssertionError)
 """What the library raises on purpose; their messages stand alone."""
@@ -27,6 +27,7 @@ comparing.register(app)
 learning.register(app)
 detecting.register(app)
 assessing.register(app)
+gram.register(app)
 catalogues.register(app)
 pages.register(app)
 jobs.register(app)

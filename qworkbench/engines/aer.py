@@ -27,10 +27,21 @@ from qworkbench.engines.devices import (
 )
 from qworkbench.engines.mitigation import OPTIONS as MITIGATION_OPTIONS
 from qworkbench.engines.mitigation import Mitigation
+from qworkbench.engines.mps import sites_of
 from qworkbench.engines.runners import CircuitEngine, Read, Run
 from qworkbench.errors import unknown_name
 
-OPTIONS = ("device", "max_parallel_threads", "method", "noise", "optimization_level", "precision", *MITIGATION_OPTIONS)
+OPTIONS = (
+    "device",
+    "matrix_product_state_max_bond_dimension",
+    "matrix_product_state_truncation_threshold",
+    "max_parallel_threads",
+    "method",
+    "noise",
+    "optimization_level",
+    "precision",
+    *MITIGATION_OPTIONS,
+)
 DEPOLARIZING, GENERIC = "depolarizing:", "generic:"
 """Values of ``noise`` beside the names of snapshots start so."""
 TRANSPILER_SEED = 20119
@@ -66,6 +77,20 @@ def _whole(backend: Backend, key: str, default: int) -> int:
     if not value.isdigit():
         raise ValueError(f"expected a whole number of at least 0 for {key}, got {value!r}")
     return int(value)
+
+
+def _truncation(backend: Backend) -> dict[str, Any]:
+    """Bounds on a matrix product state; by default Aer cuts nothing but rounding (1e-16)."""
+    found: dict[str, Any] = {}
+    if backend.option("matrix_product_state_max_bond_dimension") is not None:
+        found["matrix_product_state_max_bond_dimension"] = _whole(backend, "matrix_product_state_max_bond_dimension", 0)
+    threshold = backend.option("matrix_product_state_truncation_threshold")
+    if threshold is not None:
+        try:
+            found["matrix_product_state_truncation_threshold"] = float(threshold)
+        except ValueError:
+            raise ValueError(f"expected a number for the truncation threshold, got {threshold!r}") from None
+    return found
 
 
 def _device(backend: Backend) -> BackendV2 | None:
@@ -121,9 +146,12 @@ class AerRunner:
             "precision": _among(backend, "precision", ("double", "single")),
             "max_parallel_threads": _whole(backend, "max_parallel_threads", 0),
         }
+        self._settings |= _truncation(backend)
         reads = {"expectation", "probabilities", "zeros"}
         if self._device is None and not noisy and self._method in ("automatic", "statevector"):
             reads.add("statevector")
+        if self._device is None and not noisy and self._method == "matrix_product_state":
+            reads.add("matrix_product_state")
         if noisy and self._method != "density_matrix":
             # Such a method runs one random trajectory, which is no expectation value.
             reads.clear()
@@ -204,6 +232,8 @@ def _save(circuit: QuantumCircuit, place: Sequence[int], read: Read) -> None:
         circuit.save_probabilities(place, label="probabilities")
     elif read.kind == "statevector":
         circuit.save_statevector(label="statevector")
+    elif read.kind == "matrix_product_state":
+        circuit.save_matrix_product_state(label="matrix_product_state")
 
 
 class _AerRun:
@@ -247,4 +277,6 @@ def _reading(data: dict[str, Any], read: Read) -> Any:
     if read.kind == "zeros":
         probability = float(data["zeros"][0])
         return {0: probability, 1: 1 - probability}
+    if read.kind == "matrix_product_state":
+        return sites_of(data[read.kind])
     return np.asarray(data[read.kind])

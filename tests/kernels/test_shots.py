@@ -137,7 +137,9 @@ def test_a_depolarised_gram_matrix_is_restored():
 def test_the_correction_lowers_the_error_on_a_noisy_simulator():
     model = NoiseModel()
     model.add_all_qubit_quantum_error(depolarizing_error(0.03, 2), ["cx"])
-    simulator = AerSimulator(noise_model=model, basis_gates=["cx", "rz", "sx", "x", "h"], seed_simulator=1)
+    simulator = AerSimulator(
+        noise_model=model, basis_gates=["cx", "rz", "sx", "x", "h"], shots=30_000, seed_simulator=1
+    )
     assert Operator(transpile(CIRCUIT.bind(X[0]), simulator)).is_unitary()
     kernel = QuantumKernel(CIRCUIT, simulator)
     exact, measured = QuantumKernel(CIRCUIT)(X), kernel(X)

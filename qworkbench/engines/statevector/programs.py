@@ -68,7 +68,7 @@ class States:
     def __call__(self, angles: Angles) -> torch.Tensor:
         """Shape ``(N, 2**n)``, each state up to a global phase."""
         check_memory(self._circuit.n_qubits, len(angles.per_sample), 2 * angles.per_sample.element_size())
-        n_shared = len(angles.shared)
+        n_shared = angles.shared.shape[0]
         if n_shared not in self._natives:
             self._natives[n_shared] = native_executor(self._executor, self._circuit, n_shared)
         native = self._natives[n_shared]
@@ -133,7 +133,7 @@ class StatevectorProgram:
         return PauliSums(self._paulis)
 
     def _native(self, angles: Angles) -> NativeExecutor | None:
-        n_shared = len(angles.shared)
+        n_shared = angles.shared.shape[0]
         if angles.per_sample.device.type != "cpu":
             return None
         if n_shared not in self._natives:
@@ -146,7 +146,7 @@ class StatevectorProgram:
 
     def run(self, angles: Angles) -> Expectation:
         """See ``Program``; no standard error, since the values are exact."""
-        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         native = self._native(angles)
         if native is not None:
             return exactly(native.mean(angles, keep=any(part.requires_grad for part in angles)))
@@ -159,10 +159,12 @@ class StatevectorProgram:
 
     def vjp(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool] = (True, True)) -> Angles:
         """See ``Program``; one backward sweep (Jones & Gacon 2020, arXiv:2009.02823)."""
-        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         native = self._native(angles)
         if native is not None:
             found = native.gradient(angles, cotangent)
+            if all(needs):
+                return found
             return Angles(*(part if need else torch.zeros_like(part) for part, need in zip(found, needs, strict=True)))
         gradient = Angles(torch.zeros_like(angles.shared), torch.zeros_like(angles.per_sample))
         with torch.no_grad():
@@ -173,7 +175,7 @@ class StatevectorProgram:
         return gradient
 
     def _sweep(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool]) -> Angles:
-        simulator, n_shared = self._simulator, len(angles.shared)
+        simulator, n_shared = self._simulator, angles.shared.shape[0]
         gradient = Angles(torch.zeros_like(angles.shared), torch.zeros_like(angles.per_sample))
         state = simulator.states(angles)
         costate = self._observables.apply(state, cotangent)
@@ -247,7 +249,7 @@ class StatevectorSampler:
 
     def probabilities(self, angles: Angles) -> Expectation:
         """See ``Sampler``; torch can differentiate the exact ones."""
-        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         states = self._states(angles)
         exact = states.real**2 + states.imag**2
         return exactly(exact) if self._shots is None else self._shots.estimate(exact.detach())
@@ -261,7 +263,7 @@ class StatevectorOverlap:
         self.differentiable = shots is None
 
     def _states(self, angles: Angles) -> torch.Tensor:
-        self._usage.add(circuits=len(angles.per_sample), submissions=1)
+        self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         return self._states_of(angles)
 
     def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:

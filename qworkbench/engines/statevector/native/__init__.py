@@ -24,7 +24,7 @@ CHUNK_BYTES = 2**15
 """Of a plane of a chunk: with its twins it stays close to the core."""
 REGISTER_CHUNK_BYTES = 2**18
 """Of a plane with as many samples as a register has lanes: up to here they are worth more than a smaller chunk."""
-BLOCK_BYTES = 2**13
+BLOCK_BYTES = 2**14
 """A plane's part that stays in the nearest cache, with its twins of the other planes, while several rotations pass."""
 KEPT_BYTES = 2**28
 """States of a forward pass that are kept for the backward pass, at most."""
@@ -184,7 +184,7 @@ class NativeExecutor:
         result = np.empty((batch.padded, 2**self._n_qubits), np.complex64 if batch.dtype == np.float32 else complex)
         for rows, planes in self._by_chunk(batch, kept):
             result[rows].real, result[rows].imag = planes[0].T, planes[1].T
-        return torch.from_numpy(result[: len(angles.per_sample)])
+        return torch.from_numpy(result[: angles.per_sample.shape[0]])
 
     def _by_chunk(self, batch: Batch, kept: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """The rows of each chunk, and its planes ``(2, 2**n, samples)`` in ``kept``."""
@@ -192,40 +192,45 @@ class NativeExecutor:
             start, stop = (int(row) << (self._n_qubits + 1) for row in (first, first + samples))
             yield slice(first, first + samples), kept[start:stop].reshape(2, -1, samples)
 
+    def _fits(self, batch: Batch) -> bool:
+        """Whether the states of a batch may be kept."""
+        return 2 * (batch.padded << self._n_qubits) * np.dtype(batch.dtype).itemsize <= KEPT_BYTES
+
     def mean(self, angles: Angles, keep: bool) -> torch.Tensor:
         """Expectation values of shape ``(N, O)``; with ``keep`` the states stay for the gradient at the same point."""
-        n_samples = len(angles.per_sample)
         batch = self._batch(angles)
-        keep = keep and 2 * (batch.padded << self._n_qubits) * angles.per_sample.element_size() <= KEPT_BYTES
+        keep = keep and self._fits(batch)
         values, kept = self._forward(batch, measured=True, keep=keep)
         self._kept = (Angles(*(part.detach().clone() for part in angles)), batch, kept) if keep else None
-        result = self._strings.offset + values.T[:n_samples] @ self._strings.weights
-        return torch.from_numpy(result).to(angles.per_sample.dtype)
-
-    def _take_kept(self, angles: Angles) -> tuple[Batch, np.ndarray]:
-        """The batch and its states, if the last forward pass was at these angles."""
-        kept, self._kept = self._kept, None
-        if kept is not None and all(torch.equal(a, b) for a, b in zip(kept[0], angles, strict=True)):
-            return kept[1:]
-        batch = self._batch(angles)
-        return batch, np.empty(0, batch.dtype)
+        result = self._strings.offset + values.T[: angles.per_sample.shape[0]] @ self._strings.weights
+        return torch.from_numpy(result.astype(batch.dtype, copy=False))
 
     def gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of ``(cotangent * mean).sum()``."""
-        batch, kept = self._take_kept(angles)
+        kept, self._kept = self._kept, None
+        if kept is not None and all(torch.equal(a, b) for a, b in zip(kept[0], angles, strict=True)):
+            _, batch, states = kept
+        else:
+            batch, n_rows = self._batch(angles), angles.per_sample.shape[0]
+            if n_rows > 1 and not self._fits(batch):
+                halves = (slice(0, n_rows // 2), slice(n_rows // 2, n_rows))
+                parts = [self.gradient(Angles(angles.shared, angles.per_sample[h]), cotangent[h]) for h in halves]
+                return Angles(parts[0].shared + parts[1].shared, torch.cat([part.per_sample for part in parts]))
+            _, states = self._forward(batch, measured=False, keep=True)
         weights = np.zeros((len(self._strings.weights), batch.padded))
-        weights[:, : len(cotangent)] = self._strings.weights @ cotangent.detach().numpy().T
-        return self._backward(angles, batch, weights, np.empty(0, batch.dtype), kept)
+        weights[:, : cotangent.shape[0]] = self._strings.weights @ cotangent.detach().numpy().T
+        return self._backward(angles, batch, weights, np.empty(0, batch.dtype), states)
 
     def states_gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of a loss with the derivative ``cotangent`` (torch's, complex) by the states, ``(N, 2**n)``."""
-        batch, given = self._batch(angles), cotangent.resolve_conj().numpy()
+        batch, given = self._batch(angles), cotangent.detach().resolve_conj().resolve_neg().numpy()
         costate: np.ndarray = np.zeros(2 * (batch.padded << self._n_qubits), batch.dtype)
         for rows, planes in self._by_chunk(batch, costate):
             # Torch's derivative of <state|O|state> is 2 O state; the co-state of the walk is O state.
             part = given[rows] / 2
             planes[0, :, : len(part)], planes[1, :, : len(part)] = part.real.T, part.imag.T
-        return self._backward(angles, batch, np.zeros((0, batch.padded)), costate, np.empty(0, batch.dtype))
+        _, states = self._forward(batch, measured=False, keep=True)
+        return self._backward(angles, batch, np.zeros((0, batch.padded)), costate, states)
 
     def _backward(
         self, angles: Angles, batch: Batch, weights: np.ndarray, given: np.ndarray, kept: np.ndarray
@@ -239,10 +244,11 @@ class NativeExecutor:
             walk.backward(*arguments, room, weights, given, kept, shared[part], sampled[part])
 
         self._run(batch, run)
-        by_slot, by_sample = np.zeros(len(angles.shared)), np.zeros(tuple(angles.per_sample.shape))
-        walk.slots_of(*self._rows[2:], shared.sum((0, 1)), sampled.sum(0), by_slot, by_sample)
-        dtype = angles.per_sample.dtype
-        return Angles(torch.from_numpy(by_slot).to(dtype), torch.from_numpy(by_sample).to(dtype))
+        by_slot = np.zeros(angles.shared.shape[0])
+        by_sample: np.ndarray = np.zeros(tuple(angles.per_sample.shape), batch.dtype)
+        by_row = sampled.sum(0) if sharing > 1 else sampled[0]
+        walk.slots_of(*self._rows[2:], shared.sum((0, 1)), by_row, by_slot, by_sample)
+        return Angles(torch.from_numpy(by_slot.astype(batch.dtype, copy=False)), torch.from_numpy(by_sample))
 
 
 def run_together(functions: Sequence[Callable[[], None]]) -> None:
@@ -267,15 +273,11 @@ def run_together(functions: Sequence[Callable[[], None]]) -> None:
 
 
 def check_numba() -> None:
-    """Compile the smallest function that the walk needs, and say so if the large ones are compiled now.
+    """Compile the least that there is, and say so if the kernels are compiled now.
 
     Raises:
         Exception: Whatever numba raises if it does not work on this machine.
     """
-    walk.rows_of(*(np.zeros(0, kind) for kind in _NO_ROWS), np.zeros(0), np.zeros((0, 0)), np.zeros((0, 2)), _NOTHING)
+    walk.probe()
     if not walk.forward.signatures and not any(Path(walk.forward.stats.cache_path).glob("walk.forward-*.nbi")):
         print("qworkbench: compiling the native kernels, once on this machine ...", file=sys.stderr, flush=True)
-
-
-_NO_ROWS = (np.int64, np.bool_, np.int64, np.float64)
-_NOTHING = np.zeros((0, 2, 0))

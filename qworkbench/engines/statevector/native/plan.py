@@ -11,7 +11,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qworkbench.engines.statevector.passes import PAULIS, Element, Linear, Pass
 
 PRODUCT, ROTATE, PHASE, PAIR, DENSE = range(5)
-SPOT_BITS = 11
+SPOT_BITS = 12
 """A block of amplitudes has at most this many bits; within it the targets of a move are looked up."""
 
 

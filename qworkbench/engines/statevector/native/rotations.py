@@ -8,7 +8,7 @@ eight rows, ``a b c d`` real and then imaginary.
 A gradient needs three sums of a state ``p`` and a co-state ``l`` for each matrix, ``Im <l|sigma_k|p>``, k = x, y, z:
 the slope of ``exp(-i t sigma_k)`` is twice the k-th, and undoing a rotation turns the three like a Bloch vector. A real
 matrix can only turn about y and needs that one alone. Sums run over at most ``FLUSH`` rows in the state's precision and
-then in double precision.
+then in double precision; brackets keep the chain of dependent additions short.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def undo_real(pr, pi, lr, li, first, last, bit, width, m, at, sums, start, room)
                 j = i + distance
                 x, y, u, v = load(pr, i), load(pr, j), load(pi, i), load(pi, j)
                 e, f1, g, h = load(lr, i), load(lr, j), load(li, i), load(li, j)
-                total = total + f1 * x + h * u - e * y - g * v
+                total = total + ((f1 * x + h * u) - (e * y + g * v))
                 store(pr, i, a * x + b * y)
                 store(pr, j, c * x + d * y)
                 store(pi, i, a * u + b * v)
@@ -111,9 +111,9 @@ def sum_pairs(pr, pi, lr, li, first, last, bit, width, sums, start, room):
                 j = i + distance
                 x, y, u, v = load(pr, i), load(pr, j), load(pi, i), load(pi, j)
                 e, f1, g, h = load(lr, i), load(lr, j), load(li, i), load(li, j)
-                sx = sx + e * v - g * y + f1 * u - h * x
-                sy = sy + f1 * x + h * u - e * y - g * v
-                sz = sz + e * u - g * x - f1 * v + h * y
+                sx = sx + ((e * v - g * y) + (f1 * u - h * x))
+                sy = sy + ((f1 * x + h * u) - (e * y + g * v))
+                sz = sz + ((e * u - g * x) - (f1 * v - h * y))
             add_lanes(sums, start, width, t, sx, room)
             add_lanes(sums, start + width, width, t, sy, room)
             add_lanes(sums, start + 2 * width, width, t, sz, room)
@@ -163,12 +163,33 @@ def sum_near(pr, pi, lr, li, first, last, bit, sums, start, room):
         for i in range(begin, min(begin + FLUSH * width, last), width):
             x, u, e, g = load(pr, i), load(pi, i), load(lr, i), load(li, i)
             y, v = exchange(x, bit), exchange(u, bit)
-            sx = sx + e * v - g * y
+            sx = sx + (e * v - g * y)
             sy = sy - (e * y + g * v)
             sz = sz + (e * u - g * x)
         add_lanes(sums, start, width, t, sx, room)
         add_lanes(sums, start + width, width, t, sign * sy, room)
         add_lanes(sums, start + 2 * width, width, t, sign * sz, room)
+
+
+@njit(**JIT)
+def undo_near_real(pr, pi, lr, li, first, last, bit, m, at, sums, start, room):
+    """As ``undo_real`` for a bit inside a register."""
+    width, t = lanes_of(pr), first - first
+    a, b = load(m, at), load(m, at + width)
+    for lane in range(width):
+        room[lane] = 1.0 if (lane >> bit) & 1 else -1.0
+    sign = load(room, 0)
+    for begin in range(first, last, FLUSH * width):
+        total = fill(pr, 0.0)
+        for i in range(begin, min(begin + FLUSH * width, last), width):
+            x, u, e, g = load(pr, i), load(pi, i), load(lr, i), load(li, i)
+            y, v = exchange(x, bit), exchange(u, bit)
+            total = total + (e * y + g * v)
+            store(pr, i, a * x + b * y)
+            store(pi, i, a * u + b * v)
+            store(lr, i, a * e + b * exchange(e, bit))
+            store(li, i, a * g + b * exchange(g, bit))
+        add_lanes(sums, start + width, width, t, sign * total, room)
 
 
 @njit(**JIT)
@@ -210,9 +231,9 @@ def sum_some(pr, pi, lr, li, first, last, places, n_places, lift, zero, one, wid
                 i, j = (k | zero) * width + t, (k | one) * width + t
                 x, y, u, v = load(pr, i), load(pr, j), load(pi, i), load(pi, j)
                 e, f1, g, h = load(lr, i), load(lr, j), load(li, i), load(li, j)
-                sx = sx + e * v - g * y + f1 * u - h * x
-                sy = sy + f1 * x + h * u - e * y - g * v
-                sz = sz + e * u - g * x - f1 * v + h * y
+                sx = sx + ((e * v - g * y) + (f1 * u - h * x))
+                sy = sy + ((f1 * x + h * u) - (e * y + g * v))
+                sz = sz + ((e * u - g * x) - (f1 * v - h * y))
             add_lanes(sums, start, width, t, scale * sx, room)
             add_lanes(sums, start + width, width, t, scale * sy, room)
             add_lanes(sums, start + 2 * width, width, t, scale * sz, room)
@@ -329,10 +350,10 @@ def fold_product(pr, pi, lr, li, samples, n_qubits, width, v, at, sums, start, r
                 i = row * width + t
                 x, u = load(pr, i), load(pi, i)
                 c, d, e, f = load(lr, i), load(li, i), load(lr, half + i), load(li, half + i)
-                s0 = s0 + c * x + d * u
-                s1 = s1 + c * u - d * x
-                s2 = s2 + e * x + f * u
-                s3 = s3 + e * u - f * x
+                s0 = s0 + (c * x + d * u)
+                s1 = s1 + (c * u - d * x)
+                s2 = s2 + (e * x + f * u)
+                s3 = s3 + (e * u - f * x)
                 store(lr, i, ar * c + ai * d + cr * e + ci * f)
                 store(li, i, ar * d - ai * c + cr * f - ci * e)
             add_lanes(sums, start, width, t, s0, room)

@@ -43,6 +43,9 @@ def unturn(pr, pi, lr, li, bit, width, real, turns, scratch, at, register, sums,
     """Adds a run's sums, if it has angles, and undoes it on state and co-state."""
     lanes = lanes_of(pr)
     if (1 << bit) < lanes:
+        if turns and real:
+            rotations.undo_near_real(pr, pi, lr, li, first, last, bit, scratch, at, sums, sums_at, register)
+            return
         if turns:
             rotations.sum_near(pr, pi, lr, li, first, last, bit, sums, sums_at, register)
     elif turns:

@@ -116,6 +116,12 @@ def place_in(kept, place):
 
 
 @cached
+def probe():
+    """Nothing: shows whether numba works."""
+    return 0
+
+
+@cached
 def forward(plan, turns, strings, chunks, step, room, values, kept):
     """Walks over a thread's chunks, of which the first is given in its place and the others follow by ``step``.
 
@@ -149,7 +155,8 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
 def backward(plan, turns, strings, chunks, step, room, weights, given, kept, by_shared, by_sampled):
     """Walks back over a thread's chunks; slopes are added to ``by_shared[chunk]`` and ``by_sampled``.
 
-    The co-state comes from the ``weights`` of the strings, or is ``given``, laid out as ``kept`` is.
+    The states are those that ``forward`` has ``kept``. The co-state comes from the ``weights`` of the strings, or is
+    ``given``, laid out like them.
     """
     starts, code, numbers = pointer(plan[0]), pointer(plan[1]), pointer(plan[2])
     shared, sampled, products, others = pointer(turns[0]), pointer(turns[1]), pointer(strings[0]), pointer(strings[1])
@@ -159,11 +166,8 @@ def backward(plan, turns, strings, chunks, step, room, weights, given, kept, by_
     for index in range(place[FIRST], len(chunks), step):
         enter(place, pointer(chunks), index)
         p, co, samples = np.int64(0), np.int64(2), place[SAMPLES]
-        if kept.size:
-            copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place)
-            meet(arrivals, place[THREADS])
-        else:
-            p = walk(starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals)
+        copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place)
+        meet(arrivals, place[THREADS])
         if given.size:
             copy_state(place_in(pointer(given), place), pair_of(planes, place, co)[0], place)
             meet(arrivals, place[THREADS])

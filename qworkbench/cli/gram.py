@@ -1,0 +1,113 @@
+"""``gram``: a kernel matrix of any size, on disk."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qworkbench.cli.console import interruptible, note, print_json, print_table, progress_bar
+from qworkbench.cli.options import STANDARDIZE, Json, Preprocessing, Seed
+
+_INPUT = re.compile(r"^\s*input\s+\w+(?:\[\d+\])?\s+(\w+)\s*;", re.MULTILINE)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(gram)
+
+
+def gram(
+    data: Annotated[str, typer.Argument(help="The rows: a data set or a file; a CSV file needs no target.")],
+    columns: Annotated[str | None, typer.Option(help="The columns, e.g. the training rows; DATA by default.")] = None,
+    circuit: Annotated[str, typer.Option(help="A feature map by name, or a file such as map.qasm.")] = "iqp",
+    n_qubits: Annotated[int | None, typer.Option(help="Width of a named map; by default 2 to 4.")] = None,
+    n_layers: Annotated[int, typer.Option(help="Repetitions of a named map.")] = 1,
+    bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
+    backend: Annotated[str, typer.Option(help="Where circuits run, e.g. aer?shots=1024.")] = "statevector",
+    preprocessing: Preprocessing = STANDARDIZE,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Directory of the matrix and of its finished tiles.")] = Path("runs/gram"),
+    scheduler: Annotated[
+        str, typer.Option(metavar="threads|dask|URL", help="dask: processes on this machine; URL: a Dask scheduler.")
+    ] = "threads",
+    workers: Annotated[int | None, typer.Option(help="Threads or processes; by default one a core.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Rows of a tile; by default by width and backend.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute a quantum kernel matrix in tiles and keep it on disk.
+
+    Run the same again to go on after a stop: finished tiles are not computed again.
+    """
+    from qworkbench.kernels.gram import gram_matrix
+    from qworkbench.kernels.tiles import array_digest
+
+    rows, others, labels = _numbers(data, columns, preprocessing)
+    kernel = _kernel(circuit, rows.shape[1], n_qubits, n_layers, backend, seed)
+    if not 0 < bandwidth < float("inf"):
+        raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
+    start = time.perf_counter()
+    with interruptible(), progress_bar() as progress:
+        matrix = gram_matrix(
+            kernel,
+            bandwidth * rows,
+            None if others is None else bandwidth * others,
+            out=out,
+            scheduler=scheduler,
+            workers=workers,
+            tile=tile,
+            progress=progress,
+        )
+    seconds = time.perf_counter() - start
+    _keep_labels(labels, out)
+    shown = {
+        "matrix": str(out / "gram.npy"),
+        "shape": list(matrix.shape),
+        "sha256": array_digest(matrix),
+        "seconds": round(seconds, 3),
+    }
+    if as_json:
+        print_json(shown)
+        return
+    print_table(f"{circuit} kernel of {data} on {backend}", ("", ""), [(k, str(v)) for k, v in shown.items()])
+    note(f"In Python: numpy.load({str(out / 'gram.npy')!r}, mmap_mode='r')")
+
+
+def _numbers(data: str, columns: str | None, preprocessing: list[str]) -> tuple[Any, Any, Any]:
+    """Rows, columns (or None) and the rows' labels (or None); the steps are fitted on the columns if there are any."""
+    from qworkbench.cli.rows import read_rows
+    from qworkbench.comparison.preprocessing import pipeline
+
+    table = read_rows(data)
+    steps = pipeline(preprocessing, "passthrough")
+    if columns is None:
+        return steps.fit_transform(table.X), None, table.y
+    others = read_rows(columns, table.names)
+    fitted = steps.fit(others.X)
+    return fitted.transform(table.X), fitted.transform(others.X), table.y
+
+
+def _kernel(circuit: str, n_features: int, n_qubits: int | None, n_layers: int, backend: str, seed: int) -> Any:
+    from circuits import FEATURE_MAPS, from_qasm
+    from qworkbench.kernels import QuantumKernel
+    from qworkbench.models.base import resolve_circuit, seeded
+
+    chosen: Any = circuit
+    if circuit.endswith(".qasm"):
+        # Features in the order in which the program declares its inputs; Qiskit's order is by name, x10 before x2.
+        chosen = from_qasm(Path(circuit), inputs=_INPUT.findall(Path(circuit).read_text(encoding="utf-8")))
+    feature_map = resolve_circuit(chosen, FEATURE_MAPS, n_features, n_qubits, n_layers)
+    if feature_map.n_weights:
+        raise ValueError(f"expected a feature map without weights, got {feature_map.n_weights}")
+    return QuantumKernel(feature_map, seeded(backend, seed))
+
+
+def _keep_labels(labels: Any, out: Path) -> None:
+    """The rows' labels beside the matrix, for whoever trains on it."""
+    import numpy as np
+
+    if labels is not None:
+        np.save(out / "y.npy", labels.astype(str) if labels.dtype.kind == "O" else labels, allow_pickle=False)

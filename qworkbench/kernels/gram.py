@@ -1,0 +1,190 @@
+"""Gram matrices of any size: tile by tile, on threads or a cluster, in memory or on disk, and through any kill."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+from numpy.typing import ArrayLike
+
+from qworkbench.kernels.ledger import HEADER, GramLedger
+from qworkbench.kernels.tiles import (
+    Plan,
+    Tile,
+    TileKernel,
+    TileTask,
+    array_digest,
+    compute_tile,
+    default_tile,
+    tile_kernel,
+    tile_seed,
+)
+from qworkbench.kernels.workers import Workers, open_workers
+from qworkbench.runs import RunRecord
+
+__all__ = ["Progress", "gram_matrix"]
+
+Progress = Callable[[int, int, str], None]
+"""Called with tiles done, tiles in all, and the pace."""
+FORMAT = 1
+"""Counted up when tiles of an older version no longer fit."""
+
+
+def gram_matrix(
+    kernel: Any,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    out: str | Path | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """The kernel matrix ``K[i, j] = k(X[i], Y[j])``, computed in tiles.
+
+    Without ``Y`` only the tiles on and above the diagonal are computed. With ``out`` the matrix lives on disk and
+    every finished tile with it: called again after any kill, with the same arguments, only what is missing is
+    computed, and the matrix is the same to the last bit. With shots each tile has its own seed, made of the backend's
+    and of its place (a backend without a seed is given one, which ``out`` keeps).
+
+    Args:
+        kernel: A ``QuantumKernel`` on a backend that a URI describes, or any ``TileKernel``.
+        X: Shape ``(N, F)``.
+        Y: Shape ``(M, F)``; ``X`` itself by default.
+        out: Directory of the matrix (``gram.npy``) and the ledger of its tiles.
+        scheduler: ``"threads"`` (the default), ``"dask"`` for worker processes on this machine, or the URL of a Dask
+            scheduler. The result does not depend on it.
+        workers: Threads or processes; by default one a core.
+        tile: Rows and columns of a tile; by default by width and backend. Memory grows with its square.
+        progress: Told of each finished tile.
+
+    Returns:
+        Float64, shape ``(N, M)``: an array, or with ``out`` a read-only memory map.
+
+    Raises:
+        ValueError: If the data do not fit the kernel or are not finite, an argument is wrong, or ``out`` holds
+            another matrix.
+        TypeError: If the kernel cannot be sent to a worker.
+        MissingExtraError: If Dask, or what the backend needs, is not installed.
+        ConnectionError: If the scheduler does not answer, or is lost on the way; finished tiles stay in ``out``.
+    """
+    job = _job(kernel, X, Y, tile)
+    pool = open_workers(scheduler, workers)
+    if out is None:
+        store = _InMemory(job.plan)
+        _compute(job, secrets.randbits(31), list(job.plan.tiles()), pool, store, progress)
+        return store.matrix
+    with GramLedger(out, job.plan, job.identity) as ledger:
+        _compute(job, ledger.seed, ledger.missing(), pool, ledger, progress)
+        ledger.finish()
+        return ledger.matrix()
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is to be computed, checked."""
+
+    kernel: TileKernel
+    left: np.ndarray
+    right: np.ndarray
+    plan: Plan
+    identity: dict[str, Any]
+
+    def tasks(self, seed: int, tiles: Iterable[Tile]) -> Iterator[TileTask]:
+        """What workers get, one by one: rows are copied when their turn comes."""
+        key = RunRecord(HEADER, self.identity).run_id
+        root = seed if self.kernel.seed is None else self.kernel.seed
+        for tile in tiles:
+            y = None if self.plan.symmetric and tile.on_diagonal() else self.right[tile.columns]
+            yield TileTask(tile, self.kernel, key, tile_seed(key, root, tile), self.left[tile.rows], y)
+
+
+def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _Job:
+    described = tile_kernel(kernel)
+    left = _rows("X", X, described.n_inputs)
+    right = left if Y is None else _rows("Y", Y, described.n_inputs)
+    size = default_tile(described, len(left), len(right)) if tile is None else int(tile)
+    if size < 1:
+        raise ValueError(f"expected a tile of at least 1 row, got {tile}")
+    described.open(0)  # an unknown backend, a missing package or too many qubits show before any work
+    identity = {
+        "format": FORMAT,
+        "data": [array_digest(left), None if Y is None else array_digest(right)],
+        "shape": [len(left), len(right)],
+        "tile": size,
+        "kernel": dict(described.identity()),
+    }
+    return _Job(described, left, right, Plan(len(left), len(right), size, Y is None), identity)
+
+
+def _rows(name: str, data: ArrayLike, n_inputs: int) -> np.ndarray:
+    rows = np.ascontiguousarray(data, dtype=np.float64)
+    if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_inputs:
+        raise ValueError(f"expected {name} of shape (N, {n_inputs}) with N of at least 1, got {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"expected finite numbers in {name}, got NaN or infinity")
+    return rows
+
+
+class _Store(Protocol):
+    def store(self, tile: Tile, values: np.ndarray, seconds: float) -> None: ...
+
+
+class _InMemory:
+    """A matrix that is lost with the process."""
+
+    def __init__(self, plan: Plan) -> None:
+        needed, available = 8 * plan.n_rows * plan.n_columns, psutil.virtual_memory().available
+        if needed > available:
+            raise MemoryError(
+                f"the matrix needs {needed / 2**30:.3g} GiB, but {available / 2**30:.3g} GiB are available; "
+                "give out=DIRECTORY to keep it on disk"
+            )
+        self.matrix, self._symmetric = np.empty((plan.n_rows, plan.n_columns)), plan.symmetric
+
+    def store(self, tile: Tile, values: np.ndarray, seconds: float) -> None:
+        """Keep a tile, and in a symmetric matrix its mirror image."""
+        self.matrix[tile.rows, tile.columns] = values
+        if self._symmetric:
+            self.matrix[tile.columns, tile.rows] = values.T
+
+
+def _compute(
+    job: _Job,
+    seed: int,
+    missing: list[Tile],
+    pool: AbstractContextManager[Workers],
+    store: _Store,
+    progress: Progress | None,
+) -> None:
+    """Compute the missing tiles and hand each one on as soon as it is there."""
+    total = job.plan.n_tiles
+    done, start = total - len(missing), time.perf_counter()
+    if progress is not None and done:
+        progress(done, total, "tiles found")
+    if not missing:
+        return
+    try:
+        with pool as workers:
+            for task, (values, seconds) in workers.map_unordered(_timed, job.tasks(seed, missing)):
+                store.store(task.tile, values, seconds)
+                done += 1
+                if progress is not None:
+                    left = (total - done) * (time.perf_counter() - start) / (done - total + len(missing))
+                    progress(done, total, f"tiles, {seconds:.2g} s the last, about {left:.0f} s left")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted with {done} of {total} tiles done") from None
+
+
+def _timed(task: TileTask) -> tuple[np.ndarray, float]:
+    start = time.perf_counter()
+    values = compute_tile(task)
+    return values, time.perf_counter() - start
