@@ -24,7 +24,8 @@ from circuits.encodings import (
 )
 from circuits.interop import from_qasm, from_qiskit
 from circuits.kernels import compute_uncompute, swap_test
-from circuits.observables import parity, projectors, z_each, z_first
+from circuits.observables import parity, pauli_each, projectors, z_each, z_first, z_strings
+from circuits.one_class import born_machine, quantum_autoencoder, trash_fidelity
 from circuits.qgan import qgan_discriminator, qgan_generator
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ParameterizedCircuit",
     "amplitude_encoding",
     "angle_encoding",
+    "born_machine",
     "brickwork",
     "compute_uncompute",
     "data_reuploading",
@@ -46,17 +48,21 @@ __all__ = [
     "hardware_efficient",
     "iqp_encoding",
     "parity",
+    "pauli_each",
     "pauli_feature_map",
     "projectors",
     "qcnn",
     "qgan_discriminator",
     "qgan_generator",
+    "quantum_autoencoder",
     "real_amplitudes",
     "strongly_entangling",
     "swap_test",
+    "trash_fidelity",
     "tree_tensor",
     "variational",
     "z_each",
     "z_first",
+    "z_strings",
     "zz_feature_map",
 ]

@@ -56,3 +56,25 @@ def projectors(n_qubits: int, bitstrings: Sequence[str] | None = None) -> list[S
         SparsePauliOp(paulis, np.where(np.bitwise_count(masks & int(bits, 2)) % 2, -1.0, 1.0) / 2**n_qubits)
         for bits in wanted
     ]
+
+
+def pauli_each(n_qubits: int) -> list[SparsePauliOp]:
+    """X, Y and Z of each qubit: its Bloch vector, three numbers a qubit, measured in three bases."""
+    n_qubits = whole("n_qubits", n_qubits)
+    return [SparsePauliOp.from_sparse_list([(p, [q], 1.0)], n_qubits) for q in range(n_qubits) for p in "XYZ"]
+
+
+def z_strings(n_qubits: int) -> list[SparsePauliOp]:
+    """All ``2**n`` products of Z, the identity first: string k has Z where the bits of k are 1.
+
+    Their expectation values are the Walsh-Hadamard transform of the outcomes' probabilities, and all are measured at
+    once.
+
+    Raises:
+        ValueError: If there would be more than 65,536.
+    """
+    n_qubits = whole("n_qubits", n_qubits)
+    if 2**n_qubits > MAX_TERMS:
+        raise ValueError(f"expected at most {MAX_TERMS.bit_length() - 1} qubits, got {n_qubits}")
+    z = (np.arange(2**n_qubits)[:, None] >> np.arange(n_qubits)) & 1 == 1
+    return [SparsePauliOp(pauli) for pauli in PauliList.from_symplectic(z, np.zeros_like(z))]

@@ -114,6 +114,12 @@ _REGRESSORS = {
     ),
 }
 
+_GAN: dict[str, Any] = {
+    "n_layers": [1, 2, 3],
+    "learning_rate": [0.01, 0.02, 0.05],
+    "score_weight": [0.0, 0.1, 0.5],
+}
+
 _DETECTORS = {
     "mahalanobis": ModelEntry(
         _made("qworkbench.models.density_detectors:MahalanobisDetector", seeded=False),
@@ -143,17 +149,56 @@ _DETECTORS = {
             "reg_covar": [1e-6, 1e-4, 1e-2],
         },
     ),
+    "lof": ModelEntry(
+        _made("sklearn.neighbors:LocalOutlierFactor", seeded=False, novelty=True),
+        "anomaly",
+        "local outlier factor: density against that of the neighbours",
+        {"n_neighbors": [5, 10, 20, 40, 80], "p": [1, 2]},
+    ),
+    "autoencoder": ModelEntry(
+        _made("qworkbench.models.autoencoder_detector:AutoencoderDetector"),
+        "anomaly",
+        "classical autoencoder with as many parameters as the QGAN detector",
+        {"n_layers": [1, 2, 3], "learning_rate": [0.003, 0.01, 0.03], "epochs": [30, 60, 120]},
+    ),
     "gan": ModelEntry(
         _made("qworkbench.models.gan_detector:GANDetector"),
         "anomaly",
         "classical twin of the QGAN detector: as many parameters, the same training and score",
-        {
-            "n_layers": [1, 2, 3],
-            "learning_rate": [0.01, 0.02, 0.05],
-            "score_weight": [0.0, 0.1, 0.5],
-        },
+        _GAN,
+    ),
+    "anogan": ModelEntry(
+        _made("qworkbench.models.gan_detector:GANDetector", latent_steps=20),
+        "anomaly",
+        "the classical twin scored as AnoGAN: gradient steps on the latent point of each event",
+        _GAN,
     ),
 }
 
-BASELINES: dict[str, ModelEntry] = _CLASSIFIERS | _REGRESSORS | _DETECTORS
+_PYOD = {
+    "pyod_hbos": ModelEntry(
+        _made("qworkbench.models.pyod_detector:PyODDetector", detector="HBOS"),
+        "anomaly",
+        "PyOD's histogram-based outlier score",
+        {"settings": [{"n_bins": n, "alpha": a} for n in (5, 10, 20) for a in (0.1, 0.3)]},
+        extra="pyod",
+    ),
+    "pyod_knn": ModelEntry(
+        _made("qworkbench.models.pyod_detector:PyODDetector", detector="KNN"),
+        "anomaly",
+        "PyOD's distance to the k-th neighbour",
+        {"settings": [{"n_neighbors": n, "method": m} for n in (3, 5, 10, 20) for m in ("largest", "mean")]},
+        extra="pyod",
+    ),
+    "pyod_loda": ModelEntry(
+        _made("qworkbench.models.pyod_detector:PyODDetector", detector="LODA"),
+        "anomaly",
+        "PyOD's ensemble of random projections",
+        {"settings": [{"n_bins": n, "n_random_cuts": c} for n in (5, 10, 20) for c in (50, 100)]},
+        extra="pyod",
+    ),
+}
+"""Only where they are named: what is compared must not depend on what happens to be installed."""
+
+BASELINES: dict[str, ModelEntry] = _CLASSIFIERS | _REGRESSORS | _DETECTORS | _PYOD
 """Name -> classical model."""

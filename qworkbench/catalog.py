@@ -21,3 +21,5 @@ class ModelEntry:
     """Search space in scikit-learn's ``ParameterSampler`` form: name -> list or scipy distribution."""
     quantum: bool = False
     """Whether the model runs circuits (it then takes ``backend=``)."""
+    extra: str | None = None
+    """The extra that installs what the model needs; such a model takes part only where it is named."""

@@ -24,6 +24,8 @@ CHEAP: dict[str, dict[str, Any]] = {
     "gradient_boosting_regressor": {"max_iter": 40},
     "isolation_forest": {"n_estimators": 50},
     "gan": {"epochs": 2},
+    "anogan": {"epochs": 2},
+    "autoencoder": {"epochs": 20},
     "mlp": {"hidden_layer_sizes": (8,), "learning_rate_init": 0.01},
     "mlp_regressor": {"regressor__hidden_layer_sizes": (8,), "regressor__learning_rate_init": 0.01},
 }
@@ -39,9 +41,13 @@ def test_the_table_is_complete():
     assert tasks == {
         "classification": ["logistic_regression", "rbf_svm", "random_forest", "gradient_boosting", "mlp"],
         "regression": ["ridge", "rbf_svr", "random_forest_regressor", "gradient_boosting_regressor", "mlp_regressor"],
-        "anomaly": ["mahalanobis", "isolation_forest", "one_class_svm", "gmm", "gan"],
+        "anomaly": [
+            *("mahalanobis", "isolation_forest", "one_class_svm", "gmm", "lof", "autoencoder", "gan", "anogan"),
+            *("pyod_hbos", "pyod_knn", "pyod_loda"),
+        ],
     }
     assert not any(entry.quantum for entry in BASELINES.values())
+    assert {name for name, entry in BASELINES.items() if entry.extra} == {"pyod_hbos", "pyod_knn", "pyod_loda"}
 
 
 @pytest.mark.parametrize("name", BASELINES)

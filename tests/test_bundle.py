@@ -50,6 +50,12 @@ from qworkbench import (
     bundle,
 )
 from qworkbench.bundle import check_savable, load, read_info, save
+from qworkbench.models import (
+    AutoencoderDetector,
+    BornMachineDetector,
+    QuantumAutoencoderDetector,
+    QuantumDeepSVDD,
+)
 from qworkbench.models.density_detectors import GaussianMixtureDetector, MahalanobisDetector
 from qworkbench.models.gan_detector import GANDetector
 from qworkbench.runs import NewerSchemaError
@@ -108,6 +114,11 @@ MODELS = {
     "qgan": QGANDetector(n_layers=1, bank_size=16, **QUICK),
     "qgan with a classical side": QGANDetector(n_layers=1, discriminator="classical", bank_size=16, **QUICK),
     "gan": GANDetector(n_layers=1, bank_size=16, **QUICK),
+    "encoder": QGANDetector(n_layers=1, bank_size=16, inversion="encoder", loss="wasserstein", **QUICK),
+    "autoencoder": AutoencoderDetector(**QUICK),
+    "quantum autoencoder": QuantumAutoencoderDetector(n_layers=1, **QUICK),
+    "quantum svdd": QuantumDeepSVDD(n_layers=1, **QUICK),
+    "born machine": BornMachineDetector(2, n_bits=1, **QUICK),
     "mahalanobis": MahalanobisDetector(),
     "mixture detector": GaussianMixtureDetector(random_state=0),
 }

@@ -20,6 +20,9 @@ MIN_QPY = 13
 """Older QPY could hold pickled expressions (CVE-2025-2000)."""
 
 CLASSES: dict[str, str] = {
+    "AutoencoderDetector": "qworkbench.models.autoencoder_detector",
+    "BornMachineDetector": "qworkbench.models.born_machine",
+    "ComponentScaler": "qworkbench.models.components",
     "EmpiricalCovariance": "sklearn.covariance",
     "GANDetector": "qworkbench.models.gan_detector",
     "GaussianMixture": "sklearn.mixture",
@@ -39,6 +42,8 @@ CLASSES: dict[str, str] = {
     "PCA": "sklearn.decomposition",
     "Pipeline": "sklearn.pipeline",
     "QGANDetector": "qworkbench.models.qgan_detector",
+    "QuantumAutoencoderDetector": "qworkbench.models.quantum_autoencoder",
+    "QuantumDeepSVDD": "qworkbench.models.quantum_svdd",
     "QuantumGPClassifier": "qworkbench.models.kernel_processes",
     "QuantumGPRegressor": "qworkbench.models.kernel_processes",
     "QuantumKernelClassifier": "qworkbench.models.kernel_classifier",

@@ -48,7 +48,7 @@ def known_models() -> dict[str, ModelEntry]:
 
 
 def contestants(models: Iterable[Given] | Mapping[str, Any] | None, tasks: Sequence[str]) -> list[Contestant]:
-    """The models to compare, checked; all that fit the tasks for None.
+    """The models to compare, checked; for None all that fit the tasks and need no extra.
 
     Raises:
         ValueError: If a name is unknown or occurs twice, a search space does not fit its model, or a task has
@@ -57,7 +57,9 @@ def contestants(models: Iterable[Given] | Mapping[str, Any] | None, tasks: Seque
     """
     known = known_models()
     if models is None:
-        found = [Contestant(name, entry) for name, entry in known.items() if entry.task in tasks]
+        found = [
+            Contestant(name, entry) for name, entry in known.items() if entry.task in tasks and entry.extra is None
+        ]
     else:
         found = [_contestant(item, known) for item in _items(models)]
     _check_names([c.name for c in found])

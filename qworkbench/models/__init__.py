@@ -6,19 +6,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qworkbench.models.autoencoder_detector import AutoencoderDetector
+    from qworkbench.models.born_machine import BornMachineDetector
     from qworkbench.models.gan_detector import GANDetector
     from qworkbench.models.hybrid import HybridClassifier
     from qworkbench.models.kernel_classifier import QuantumKernelClassifier
     from qworkbench.models.kernel_processes import QuantumGPClassifier, QuantumGPRegressor
     from qworkbench.models.kernel_regressors import QuantumKernelRegressor, QuantumKernelRidge
     from qworkbench.models.kernel_unsupervised import QuantumKernelPCA, QuantumOneClassSVM, QuantumSpectralClustering
+    from qworkbench.models.pyod_detector import PyODDetector
     from qworkbench.models.qgan_detector import QGANDetector
+    from qworkbench.models.quantum_autoencoder import QuantumAutoencoderDetector
+    from qworkbench.models.quantum_svdd import QuantumDeepSVDD
     from qworkbench.models.variational import VariationalClassifier, VariationalRegressor
 
 _HOME = {
+    "AutoencoderDetector": "autoencoder_detector",
+    "BornMachineDetector": "born_machine",
     "GANDetector": "gan_detector",
     "HybridClassifier": "hybrid",
+    "PyODDetector": "pyod_detector",
     "QGANDetector": "qgan_detector",
+    "QuantumAutoencoderDetector": "quantum_autoencoder",
+    "QuantumDeepSVDD": "quantum_svdd",
     "QuantumGPClassifier": "kernel_processes",
     "QuantumGPRegressor": "kernel_processes",
     "QuantumKernelClassifier": "kernel_classifier",
@@ -31,9 +41,14 @@ _HOME = {
     "VariationalRegressor": "variational",
 }
 __all__ = [
+    "AutoencoderDetector",
+    "BornMachineDetector",
     "GANDetector",
     "HybridClassifier",
+    "PyODDetector",
     "QGANDetector",
+    "QuantumAutoencoderDetector",
+    "QuantumDeepSVDD",
     "QuantumGPClassifier",
     "QuantumGPRegressor",
     "QuantumKernelClassifier",

@@ -109,5 +109,26 @@ MODELS: dict[str, ModelEntry] = {
         },
         quantum=True,
     ),
+    "quantum_autoencoder": ModelEntry(
+        _model("QuantumAutoencoderDetector"),
+        "anomaly",
+        "quantum autoencoder: fidelity of the trash qubits",
+        {"n_layers": [1, 2, 3, 4], "learning_rate": [0.02, 0.05, 0.1], "n_trash": [1, 2, 3]},
+        quantum=True,
+    ),
+    "quantum_svdd": ModelEntry(
+        _model("QuantumDeepSVDD"),
+        "anomaly",
+        "variational one-class classifier: distance of Bloch vectors from their centre",
+        {"n_layers": [1, 2, 3, 4], "learning_rate": [0.02, 0.05, 0.1]},
+        quantum=True,
+    ),
+    "born_machine": ModelEntry(
+        _model("BornMachineDetector"),
+        "anomaly",
+        "log density of a Born machine over binned components",
+        {"n_layers": [2, 3, 5], "learning_rate": [0.02, 0.05, 0.1], "n_components": [2, 3, 4], "n_bits": [2, 3]},
+        quantum=True,
+    ),
 }
 """Name -> quantum model."""

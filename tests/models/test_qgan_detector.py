@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from circuits import qgan_discriminator, qgan_generator
 from qworkbench.datasets import load_dataset
+from qworkbench.models.gan import LOSSES
 from qworkbench.models.qgan_detector import QGANDetector
 from qworkbench.testing import assert_within_sigma
 
@@ -53,9 +55,14 @@ def test_it_tells_collider_background_from_noise(detector, events):
     assert auc(detector, *events[1:]) > 0.8
 
 
-def test_training_makes_generated_events_alike_to_real_ones(detector, events):
-    train = events[0]
-    untrained = clone(detector).set_params(epochs=1, learning_rate=1e-9).fit(train)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"loss": "hinge"}, {"loss": "wasserstein", "discriminator_steps": 3}, {"discriminator": "classical"}],
+)
+def test_training_makes_generated_events_alike_to_real_ones(settings):
+    train = collider_events(1)[0]
+    trained = QGANDetector(random_state=1, **settings).fit(train)
+    untrained = clone(trained).set_params(epochs=1, learning_rate=1e-9).fit(train)
 
     def distance(model: QGANDetector) -> float:
         """Mean difference of the quantiles of all features, in standard deviations."""
@@ -64,8 +71,10 @@ def test_training_makes_generated_events_alike_to_real_ones(detector, events):
         quantiles = np.quantile(made, levels, axis=0) - np.quantile(train, levels, axis=0)
         return float(np.abs(quantiles / train.std(axis=0)).mean())
 
-    assert distance(detector) < 0.4
-    assert distance(detector) < 0.7 * distance(untrained)
+    assert distance(trained) < 0.7 * distance(untrained)
+    energy = trained.training_curves_["energy_distance"]
+    assert np.mean(energy[-10:]) < untrained.training_curves_["energy_distance"][0]
+    assert trained.two_sample_["coverage"] > 0.8
 
 
 def test_both_sides_are_trained(detector, events):
@@ -73,7 +82,9 @@ def test_both_sides_are_trained(detector, events):
     for side in ("generator_", "discriminator_"):
         before, after = (torch.cat([p.flatten() for p in getattr(m, side).parameters()]) for m in (untrained, detector))
         assert (before - after).abs().max() > 0.1
-    assert len(detector.loss_curve_) == len(detector.generator_loss_curve_) == detector.epochs
+    # 400 events, of which 360 train: 6 steps an epoch, and 600 steps.
+    assert {len(curve) for curve in detector.training_curves_.values()} == {100}
+    assert detector.loss_curve_ == detector.training_curves_["discriminator"]
 
 
 def test_parameters_and_usage_are_counted(detector):
@@ -82,18 +93,21 @@ def test_parameters_and_usage_are_counted(detector):
         qgan_discriminator(4, n_layers=detector.n_layers),
     )
     assert detector.n_parameters_ == sum(c.n_weights for c in circuits) + 5
-    n_events, epochs = 400, detector.epochs
-    # A step of B events: B generated, 2B + B discriminated, and the gradients of all of these.
-    assert detector.usage_["circuits"] == 8 * n_events * epochs + detector.bank_size + n_events
+    n_events, epochs = 360, len(detector.loss_curve_)
+    # A step of B events: B generated, 2B + B discriminated, and the gradients of all of these. Then come the bank and
+    # all events twice, for the check against 500 of noise and for the threshold; and 40 to compare with the held-out.
+    after = 40 + (detector.bank_size + n_events + 500) + (detector.bank_size + 400)
+    assert detector.usage_["circuits"] == 8 * n_events * epochs + after
     assert detector.usage_["shots"] == 0
 
 
 def test_the_score_is_made_of_its_parts(detector, events):
     residual, doubt = detector.score_parts(events[1])
     w = detector.score_weight
+    assert detector.score_weight_ == w
     np.testing.assert_allclose(detector.score_samples(events[1]), -((1 - w) * residual + w * doubt))
     # Four features need no projection: the residual is that of the features in standard deviations.
-    rms = np.sqrt(((detector.residuals(events[1]) / events[0].std(axis=0)) ** 2).mean(axis=1))
+    rms = np.sqrt(((detector.residuals(events[1]) / detector.scaler_.scale_) ** 2).mean(axis=1))
     np.testing.assert_allclose(residual, rms)
     assert (doubt > 0).all()
 
@@ -135,6 +149,59 @@ def test_contamination_sets_the_threshold_on_training_data(events, contamination
     np.testing.assert_array_equal(model.decision_function(events[1][:3]), before)
 
 
+def test_held_out_events_set_the_threshold_and_train_nothing(events):
+    settings = TINY | {"threshold": "validation", "contamination": 0.25, "validation_fraction": 0.25}
+    model = QGANDetector(**settings).fit(events[0])
+    kept = np.random.default_rng(model._seed).permutation(400)
+    held_out, trained = np.sort(kept[:100]), np.sort(kept[100:])
+    assert (model.predict(events[0][held_out]) == -1).mean() == 0.25
+    moved = events[0].copy()
+    moved[held_out] += 100.0
+    other = clone(model).fit(moved)
+    np.testing.assert_array_equal(other.score_samples(moved[trained]), model.score_samples(moved[trained]))
+    assert other.offset_ < model.offset_
+    assert other.two_sample_["energy_distance"] > 10 * model.two_sample_["energy_distance"]
+
+
+def test_few_events_are_all_trained_on(events):
+    model = QGANDetector(**TINY).fit(events[0][:50])
+    assert model.two_sample_ == {}
+    assert "energy_distance" not in model.training_curves_
+
+
+def test_an_encoder_finds_generated_events(detector, events):
+    rows = events[1][:200]
+    model = clone(detector).set_params(inversion="encoder").fit(events[0])
+    losses = model.training_curves_["encoder"]
+    assert losses[-1] < 0.5 * losses[0]
+    assert auc(model, *events[1:]) > 0.8
+    # The same generator. Its events form a folded surface, which no continuous map into the angles follows.
+    found, best = (m.score_parts(rows)[0].mean() for m in (model, detector))
+    centre = np.sqrt((model.scaler_.standardise(rows) ** 2).mean(axis=1)).mean()
+    assert best < found < 0.85 * centre
+    assert model.set_params(latent_steps=10).score_parts(rows)[0].mean() < found
+
+
+def test_a_score_below_noise_is_replaced_or_warned_of():
+    # One layer, one pass: generated events fill the gap between two modes, and the inside of a ring.
+    settings: dict[str, Any] = {"n_layers": 1, "epochs": 1, "score_weight": 0.0, "random_state": 3}
+    rng = np.random.default_rng(0)
+    modes = np.concatenate([rng.normal(-1, 0.1, (200, 1)), rng.normal(1, 0.1, (200, 1))])
+    replaced = QGANDetector(**settings).fit(modes)
+    assert (replaced.score_weight_, replaced.score_weight) == (1.0, 0.0)
+    np.testing.assert_allclose(replaced.score_samples(modes), -replaced.score_parts(modes)[1])
+    turn = rng.uniform(0, 2 * np.pi, 400)
+    with pytest.warns(ConvergenceWarning, match=r"below uniform noise \(ROC AUC 0.3"):
+        QGANDetector(**settings).fit(np.column_stack([np.cos(turn), np.sin(turn)]))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_with_device_noise(events, loss):
+    noisy = QGANDetector(**TINY, loss=loss, backend="aer?noise=fake_manila&shots=64&seed=1").fit(events[0][:10])
+    assert np.isfinite(noisy.score_samples(events[1][:5])).all()
+    assert noisy.usage_["shots"] == 64 * noisy.usage_["circuits"]
+
+
 def test_trained_weights_score_on_another_backend(events):
     rows = events[1][:10]
     model = QGANDetector(**TINY).fit(events[0][:50])
@@ -167,11 +234,12 @@ def test_training_with_shots(events):
 def test_more_features_than_qubits(events):
     wide = load_dataset("collider_dijets?task=anomaly&n_samples=300")
     model = QGANDetector(**TINY).fit(wide.X)
-    assert model.components_.shape == (2, 16)
-    np.testing.assert_allclose(model.components_ @ model.components_.T, np.eye(2), atol=1e-12)
+    components = model.scaler_.components_
+    assert components.shape == (2, 16)
+    np.testing.assert_allclose(components @ components.T, np.eye(2), atol=1e-12)
     assert model.residuals(wide.X[:3]).shape == (3, 16)
     # What the components leave out counts too: a step along a left-out direction lowers the score.
-    left_out = np.linalg.svd(model.components_)[2][-1] * model.scale_
+    left_out = np.linalg.svd(components)[2][-1] * model.scaler_.scale_
     assert model.score_samples(wide.X[:1] + 5 * left_out) < model.score_samples(wide.X[:1])
 
 
@@ -185,6 +253,12 @@ def test_a_constant_and_a_single_feature(events):
     ("settings", "message"),
     [
         ({"discriminator": "quantom"}, "unknown discriminator 'quantom'; did you mean 'quantum'"),
+        ({"inversion": "encodr"}, "unknown inversion 'encodr'; did you mean 'encoder'"),
+        ({"threshold": "test"}, "unknown threshold 'test'; known: training, validation"),
+        ({"threshold": "validation"}, "expects at least 10 events held out, got 2"),
+        ({"validation_fraction": 0.7}, r"expected validation_fraction in \[0, 0.5\], got 0.7"),
+        ({"penalty_weight": -1}, "expected penalty_weight of at least 0, got -1"),
+        ({"discriminator_steps": 0}, "expected discriminator_steps to be a whole number of at least 1, got 0"),
         ({"loss": "hinged"}, "unknown GAN loss 'hinged'; did you mean 'hinge'"),
         ({"contamination": 0.6}, "expected contamination 'auto' or in .*, got 0.6"),
         ({"contamination": "most"}, "expected contamination 'auto' or in .*, got 'most'"),
