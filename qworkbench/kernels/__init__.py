@@ -3,6 +3,7 @@
 from qworkbench.kernels.base import Kernel
 from qworkbench.kernels.combined import ProductKernel, SumKernel
 from qworkbench.kernels.fidelity import QuantumKernel
+from qworkbench.kernels.lowrank import low_rank_error, nystroem, random_features
 from qworkbench.kernels.projected import ProjectedKernel
 from qworkbench.kernels.training import kernel_target_alignment, train_kernel
 
@@ -13,5 +14,8 @@ __all__ = [
     "QuantumKernel",
     "SumKernel",
     "kernel_target_alignment",
+    "low_rank_error",
+    "nystroem",
+    "random_features",
     "train_kernel",
 ]

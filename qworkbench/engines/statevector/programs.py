@@ -262,14 +262,15 @@ class StatevectorOverlap:
         self._states_of, self._usage, self._shots = States(circuit, executor), usage, shots
         self.differentiable = shots is None
 
-    def _states(self, angles: Angles) -> torch.Tensor:
+    def states(self, angles: Angles) -> torch.Tensor:
+        """State vectors of shape ``(N, 2**n)``, each up to a global phase."""
         self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         return self._states_of(angles)
 
     def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``; torch can differentiate the exact ones."""
-        left = self._states(x)
-        right = None if y is None else self._states(y)
+        left = self.states(x)
+        right = None if y is None else self.states(y)
         if left.requires_grad or (right is not None and right.requires_grad):
             exact = (left.conj() @ (left if right is None else right).T).abs() ** 2
         else:
