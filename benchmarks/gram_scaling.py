@@ -43,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 gram_matrix(kernel, X, tile=arguments.tile, scheduler=cluster.scheduler_address)
                 found.append(time.perf_counter() - start)
     medians = {n: statistics.median(found) for n, found in seconds.items()}
-    print(
-        f"{arguments.points} points, {arguments.qubits} qubits, {n_tiles} tiles, {medians[1] / n_tiles:.2f} s a tile on one"
-    )
+    print(f"{arguments.points} points, {arguments.qubits} qubits, {n_tiles} tiles")
+    print(f"{medians[1] / n_tiles:.2f} s a tile on one worker")
     print(f"one worker {medians[1]:.1f} s, two {medians[2]:.1f} s: {medians[1] / medians[2]:.2f} times")
 
 
