@@ -54,7 +54,7 @@ def n_finished(out: Path) -> int:
 
 
 def wait_until_finished(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while n_finished(out) < count:
         assert time.monotonic() < deadline
         assert process.poll() is None, "the driver ended by itself"
