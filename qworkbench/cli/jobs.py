@@ -103,7 +103,7 @@ def show(job: JobName, journal: JournalOption = None, as_json: Json = False) -> 
 def resume(
     job: JobName,
     resend: Annotated[
-        bool, typer.Option("--resend", help="If the vendor does not know it, or it was cancelled: allow sending anew.")
+        bool, typer.Option("--resend", help="If it is unknown there, cancelled, failed or lost: allow sending anew.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for it.")] = 60.0,
     grace: Annotated[float, typer.Option(help="Seconds to look for a job of unknown fate.")] = 30.0,

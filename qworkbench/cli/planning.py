@@ -54,7 +54,11 @@ def plan(
     title = f"{model} on {dataset.name}: {len(X)} rows to train, {len(X_test)} to score, on {backend}"
     print_table(title, ("", "circuits", "shots", "tasks", "QPU time", "money"), table)
     if prices is None:
-        note("no price is published for this backend; the vendor quotes each job before it is sent")
+        quoted = described.name == "ionq"
+        note(
+            "no price is known for this backend; "
+            + ("the vendor quotes each job before it is sent" if quoted else "if it charges, its jobs are refused")
+        )
         return
     caveat = f"; {prices.caveat}" if prices.caveat else ""
     print(f"prices: {prices}{caveat}\nsource: {prices.source}, {prices.as_of}")

@@ -20,8 +20,10 @@ from qworkbench.cloud.errors import (
     JobCancelledError,
     JobFailedError,
     JobTimeoutError,
+    RateLimitedError,
     RefusedError,
     TransientError,
+    UnknownJobError,
 )
 from qworkbench.cloud.journal import Job, Journal, write_counts
 from qworkbench.cloud.prices import Tariff
@@ -179,7 +181,7 @@ class Dispatcher:
             RefusedError: If the adapter charges and nobody knows how much.
         """
         quote = getattr(self._adapter, "quote", None)
-        price = quote(batch) if quote is not None else None
+        price = patiently(lambda: quote(batch)) if quote is not None else None
         if price is None and self._tariff is not None:
             price = self._tariff.usd(batch.executions, batch.shots)
         if price is None and self._adapter.billable:
@@ -189,17 +191,20 @@ class Dispatcher:
     def _send(self, job: Job, batch: Batch) -> Job:
         """Submit a job that is written down; returns it submitted, or abandoned if surely nothing was accepted."""
 
-        attempts: list[float] = []
+        doubtful = False
 
         def attempt() -> str:
-            # A failure that should mean "not accepted" is not taken at its word.
-            if attempts and (found := within(REQUEST_SECONDS, lambda: self._adapter.find(job.tag))):
+            nonlocal doubtful
+            # A failure that should mean "not accepted" is not taken at its word, nor is a list that may lag.
+            if doubtful and (found := self._look_up(job.tag)):
                 return found[0]
             while pause := self.journal.take_turn(self._backend, job.tag, self._per_minute()):
                 time.sleep(min(pause, 5.0))
-            attempts.append(time.time())
             try:
                 return within(SUBMIT_SECONDS, lambda: self._adapter.submit(batch, job.tag))
+            except TransientError as error:
+                doubtful = doubtful or not (isinstance(error, RateLimitedError) or self._adapter.limits.idempotent)
+                raise
             except TimeoutError as error:
                 raise AmbiguousJobError(str(error)) from None
 
@@ -280,7 +285,13 @@ class Dispatcher:
         if status.state == CANCELLED:
             self.journal.update(job.tag, states.CANCELLED, error=mask(status.message), **charged)
             raise JobCancelledError(f"job {job_id} ({job.tag}) was cancelled on {self._backend}; it is not sent again")
-        counts = patiently(lambda: self._adapter.fetch(job_id, batch))
+        try:
+            counts = patiently(lambda: self._adapter.fetch(job_id, batch))
+        except UnknownJobError as error:
+            raise UnknownJobError(
+                f"{error}; if it is lost, qworkbench jobs resume {job.tag} --resend allows sending the job anew, "
+                "which is charged again"
+            ) from None
         self.journal.update(job.tag, states.DONE, result=write_counts(counts), **charged)
         return counts
 

@@ -229,7 +229,9 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         if code >= 500 or _never_connected(error):
             # "The IBM Quantum API guarantees that retrying on specific 5xx errors is safe", says its client's source.
             raise TransientError(text) from None
-        if code == 0 and _connection(error):
+        # The client stumbles so over an answer without the fields that it needs, which says nothing about acceptance.
+        unread = sending and isinstance(error, KeyError | TypeError | AttributeError)
+        if code == 0 and (unread or _connection(error)):
             raise (CloudError if sending else TransientError)(text) from None
         raise RefusedError(text) from None
 

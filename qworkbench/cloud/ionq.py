@@ -200,6 +200,8 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
             raise UnknownJobError(text) from None
         if "NewConnectionError" in str(cause) or "ConnectTimeout" in type(cause).__name__:
             raise TransientError(text) from None
-        if status >= 500 or isinstance(cause, RequestException):
+        # An answer to a submit that lacks the id says nothing about acceptance.
+        unread = sending and isinstance(cause, KeyError | TypeError | AttributeError)
+        if status >= 500 or unread or isinstance(cause, RequestException):
             raise (CloudError if sending else TransientError)(text) from None
         raise RefusedError(text) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -11,6 +12,7 @@ from qworkbench.backend import Backend
 from qworkbench.cloud import journal as states
 from qworkbench.cloud.adapter import Batch
 from qworkbench.cloud.dispatch import Dispatcher, patiently
+from qworkbench.cloud.errors import JobCancelledError, UnknownJobError
 from qworkbench.cloud.journal import Job, Journal
 from qworkbench.cloud.prices import tariff
 from qworkbench.cloud.registry import open_adapter
@@ -26,8 +28,8 @@ def resume(journal: Journal, name: str, *, resend: bool = False, timeout: float 
     Args:
         journal: The journal.
         name: The job's tag, the vendor's id, or the beginning of one of them.
-        resend: The user's word that a job of unknown fate, a cancelled or a failed one may be sent again; the next
-            run that needs it does.
+        resend: The user's word that a job of unknown fate, a cancelled or a failed one, or one whose result is lost,
+            may be sent again; the next run that needs it does. What it has cost still counts.
         timeout: Seconds to wait for it.
         grace: Seconds during which a job of unknown fate is looked up by its tag.
 
@@ -35,18 +37,24 @@ def resume(journal: Journal, name: str, *, resend: bool = False, timeout: float 
         ValueError: If there is no such job.
         AmbiguousJobError: If the vendor does not know it, and ``resend`` was not given.
         JobTimeoutError: If it still runs.
+        UnknownJobError: If its result is lost, and ``resend`` was not given.
     """
     job = _still(journal, name)
     dispatcher = _dispatcher(journal, job, timeout, grace)
     batch = Batch.from_bytes(journal.payload(job.tag))
     if job.state in (states.INTENT, states.CANCELLED, states.FAILED):
         if resend or job.state == states.INTENT:
-            journal.update(job.tag, states.ABANDONED)
+            _give_up(journal, job)
         return journal.get(job.tag)
     if job.state in UNSETTLED:
         job = dispatcher.settle(job, batch, resend=resend)
     if job.state == states.SUBMITTED:
-        dispatcher.collect(job, batch)
+        try:
+            dispatcher.collect(job, batch)
+        except UnknownJobError:
+            if not resend:
+                raise
+            _give_up(journal, job)
     return journal.get(job.tag)
 
 
@@ -85,7 +93,9 @@ def cancel(journal: Journal, name: str) -> Job:
     patiently(lambda: adapter.cancel(job_id))
     status = patiently(lambda: adapter.status(job_id))
     if status.state != states.CANCELLED:
-        return resume(journal, job.tag)  # it had ended: keep its result
+        with contextlib.suppress(JobCancelledError):  # vendors may take a while over it
+            return resume(journal, job.tag)  # it had ended: keep its result
+        return journal.get(job.tag)
     journal.update(job.tag, states.CANCELLED, seconds=status.seconds, cost=status.usd)
     return journal.get(job.tag)
 
@@ -98,6 +108,12 @@ def export(journal: Journal, jobs: Iterable[Job], file: Path) -> int:
         lines.append(mask(json.dumps({**asdict(job), "counts": counts})) + "\n")
     file.write_text("".join(lines), encoding="utf-8")
     return len(lines)
+
+
+def _give_up(journal: Journal, job: Job) -> None:
+    """Allow sending anew; what the vendor had is paid all the same."""
+    charged = job.cost if job.cost is not None or job.job_id is None else job.estimate
+    journal.update(job.tag, states.ABANDONED, cost=charged)
 
 
 def _still(journal: Journal, name: str) -> Job:

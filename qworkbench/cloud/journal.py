@@ -36,7 +36,7 @@ DONE = "done"
 FAILED = "failed"
 CANCELLED = "cancelled"
 ABANDONED = "abandoned"
-"""Surely, or by the user's word, never accepted; costs nothing and may be sent anew."""
+"""Given up and may be sent anew; costs nothing unless the vendor had it, which ``cost`` then says."""
 STATES = (INTENT, SENDING, AMBIGUOUS, SUBMITTED, DONE, FAILED, CANCELLED, ABANDONED)
 
 SCHEMA = """
@@ -185,7 +185,8 @@ class Journal:
     def spent(self, run: str) -> float:
         """US dollars of a run: what was charged, and the estimate of what is not settled yet."""
         rows = self._query(
-            "select coalesce(sum(coalesce(cost, estimate)), 0) from jobs where run=? and state<>?", run, ABANDONED
+            "select coalesce(sum(coalesce(cost, case state when ? then 0 else estimate end)), 0) from jobs where run=?",
+            *(ABANDONED, run),
         )
         return float(rows[0][0])
 

@@ -35,7 +35,7 @@ def mask(text: str) -> str:
 
 
 def mask_logs() -> None:
-    """Mask every log message of this process from now on, the vendors' own included; twice is harmless."""
+    """Mask all log messages and tracebacks of this process from now on, the vendors' own too; twice is harmless."""
     previous = logging.getLogRecordFactory()
     if getattr(previous, "masks", False):
         return
@@ -45,6 +45,9 @@ def mask_logs() -> None:
         plain = record.getMessage()
         if (hidden := mask(plain)) != plain:
             record.msg, record.args = hidden, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            # What formatters print instead of the traceback of their own.
+            record.exc_text = mask(logging.Formatter().formatException(record.exc_info))
         return record
 
     factory.masks = True  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,11 +67,13 @@ def create_worker(recipe: str, name: str | None = None) -> Path:
         name: Under which ``worker:NAME/...`` finds it; the recipe's by default.
 
     Raises:
-        ValueError: If the recipe is unknown, or an environment of this name exists.
+        ValueError: If the recipe is unknown, the name is no plain one, or an environment of this name exists.
         OSError: If the packages cannot be installed.
     """
     if recipe not in RECIPES:
         raise unknown_name("recipe for a worker", recipe, RECIPES)
+    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"expected a name of letters, digits, '.', '_' and '-' for a worker, got {name!r}")
     folder = workers_folder() / (name or recipe)
     if folder.exists():
         raise ValueError(f"the worker {folder.name!r} exists already; remove {folder} to make it anew")

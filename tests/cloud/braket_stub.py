@@ -58,8 +58,8 @@ class BraketStub(Loopback):
             if task is None:
                 return 404, {"message": "no such task", "__type": "ResourceNotFoundException"}
             if path.endswith("/cancel"):
-                task["status"] = "CANCELLED"
-                return 200, {"quantumTaskArn": name, "cancellationStatus": "CANCELLED"}
+                task["status"] = "CANCELLING"
+                return 200, {"quantumTaskArn": name, "cancellationStatus": "CANCELLING"}
             return 200, self._view(task)
         return (200, self.files[path]) if path in self.files else (404, {"message": path})
 
@@ -86,11 +86,13 @@ class BraketStub(Loopback):
         return 201, {"quantumTaskArn": name}
 
     def _view(self, task):
-        sent = task["sent"]
+        sent, status = task["sent"], task["status"]
+        if status == "CANCELLING":
+            task["status"] = "CANCELLED"  # the next time
         return {
             "quantumTaskArn": task["name"],
-            "status": task["status"],
-            "failureReason": "device is on fire" if task["status"] == "FAILED" else "",
+            "status": status,
+            "failureReason": "device is on fire" if status == "FAILED" else "",
             "deviceArn": ARN,
             "deviceParameters": "{}",
             "shots": sent["shots"],

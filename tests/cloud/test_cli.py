@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sqlite3
@@ -13,7 +14,7 @@ from circuits import angle_encoding, z_each
 from qworkbench import QuantumLayer, VariationalClassifier
 from qworkbench.cli import main
 from qworkbench.cloud.errors import AmbiguousJobError, JobTimeoutError, RefusedError
-from qworkbench.cloud.secrets import mask
+from qworkbench.cloud.secrets import mask, mask_logs
 from qworkbench.comparison.planning import plan
 
 pytest.importorskip("qiskit_ibm_runtime")
@@ -198,3 +199,20 @@ def test_masking_knows_the_environment_and_headers(monkeypatch):
     assert mask("key abcdefgh12345678 there") == "key *** there"
     assert mask("{'Authorization': 'Bearer xyz.abc'}") == "{'Authorization': 'Bearer ***'}"
     assert mask("nothing to hide") == "nothing to hide"
+
+
+def test_a_logged_traceback_holds_no_secret(clean_environment, monkeypatch):
+    monkeypatch.setenv("IONQ_API_KEY", TOKEN)
+    before = logging.getLogRecordFactory()
+    mask_logs()
+    logger, stream = logging.getLogger("vendor"), io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    try:
+        raise ValueError(f"bad key {TOKEN}")
+    except ValueError:
+        logger.exception("refused")
+    finally:
+        logger.removeHandler(handler)
+        logging.setLogRecordFactory(before)
+    assert "bad key ***" in stream.getvalue() and TOKEN not in stream.getvalue()

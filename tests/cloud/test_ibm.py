@@ -7,6 +7,7 @@ import torch
 
 from circuits import ParameterizedCircuit, angle_encoding, data_reuploading, z_each
 from qworkbench import QuantumLayer, VariationalClassifier, open_engine
+from qworkbench.cloud import jobs
 from qworkbench.cloud.errors import (
     AmbiguousJobError,
     BudgetError,
@@ -91,6 +92,21 @@ def test_a_lagging_list_is_asked_again(ibm):
     assert len(ibm.jobs) == 1
 
 
+@pytest.mark.parametrize("status", [500, 504])
+def test_a_lagging_list_does_not_double_a_job_that_a_5xx_hid(ibm, status):
+    ibm.fail("POST", JOBS, Fault(status, accepted=True))
+    ibm.lag = 2
+    assert near(layer()(X))
+    assert len(ibm.jobs) == 1
+
+
+@pytest.mark.parametrize("body", [{}, [], "ok"])
+def test_an_answer_that_cannot_be_read_is_no_refusal(ibm, body):
+    ibm.fail("POST", JOBS, Fault(200, body, accepted=True))
+    assert near(layer()(X))
+    assert len(ibm.jobs) == 1
+
+
 def test_a_billable_job_of_unknown_fate_is_not_sent_again_without_asking(ibm, clean_environment):
     ibm.fail("POST", JOBS, DROP_BEFORE)
     with pytest.raises(AmbiguousJobError, match=r"jobs adopt qwb-\w+ ID.*jobs resume qwb-\w+ --resend"):
@@ -134,10 +150,17 @@ def test_a_failed_job_says_why_and_may_be_tried_again(ibm, clean_environment):
     ibm.outcome = "fail"
     with pytest.raises(JobFailedError, match="Circuit is too large"):
         layer()(X)
-    assert [job.state for job in journal(clean_environment).jobs()] == [FAILED]
+    book = journal(clean_environment)
+    (failed,) = book.jobs()
+    assert failed.state == FAILED
+    charged = book.spent("default")
+    assert charged > 0
+    jobs.resume(book, failed.tag, resend=True)
+    assert book.spent("default") == charged  # sending it anew gives no money back
     ibm.outcome = "ok"
     assert near(layer()(X))
     assert len(ibm.jobs) == 2
+    assert book.spent("default") == 2 * charged
 
 
 def test_a_job_outlives_our_patience(ibm):
@@ -171,8 +194,15 @@ def test_a_result_that_is_given_out_once_is_kept(ibm, clean_environment):
     book = journal(clean_environment)
     (job,) = book.jobs()
     book.update(job.tag, "submitted")  # as if killed between the two
-    with pytest.raises(UnknownJobError, match="given out once"):
+    spent = book.spent("default")
+    with pytest.raises(UnknownJobError, match=r"given out once; .*jobs resume qwb-\w+ --resend"):
         layer()(X)
+    with pytest.raises(UnknownJobError):
+        jobs.resume(book, job.tag)
+    jobs.resume(book, job.tag, resend=True)
+    assert near(layer()(X))
+    assert len(ibm.jobs) == 2
+    assert book.spent("default") == 2 * spent
 
 
 @pytest.mark.parametrize("mode", ["session", "batch"])

@@ -7,8 +7,9 @@ import torch
 
 from circuits import angle_encoding, z_each
 from qworkbench import QuantumLayer, open_engine
+from qworkbench.cloud import jobs
 from qworkbench.cloud.errors import AmbiguousJobError, BudgetError, JobFailedError, JobTimeoutError, RefusedError
-from qworkbench.cloud.journal import Journal
+from qworkbench.cloud.journal import CANCELLED, Journal
 
 X = torch.tensor([[0.3, 1.9], [2.8, 0.4]], dtype=torch.float64)
 
@@ -30,6 +31,20 @@ class TestIonQ:
     def test_a_batch_is_one_job(self, ionq):
         assert near(run(self.FREE))
         assert len(ionq.jobs) == 1
+
+    def test_an_answer_without_an_id_is_no_refusal(self, ionq):
+        from loopback import Fault
+
+        ionq.fail("POST", self.JOBS, Fault(200, {}, accepted=True))
+        assert near(run(self.PAID))
+        assert len(ionq.jobs) == 1
+
+    def test_a_quote_is_asked_for_again(self, ionq):
+        from loopback import Fault
+
+        ionq.fail("GET", "/v0.4/jobs/estimate", Fault(503))
+        assert near(run(self.PAID))
+        assert ionq.count("GET", "/v0.4/jobs/estimate") == 2
 
     def test_the_vendor_itself_names_the_price(self, ionq, clean_environment):
         with pytest.raises(BudgetError, match="no budget was given"):
@@ -127,6 +142,16 @@ class TestBraket:
         braket.outcome = "hang"
         with pytest.raises(JobTimeoutError):
             run(self.URI + "&run=b&timeout=0.2")
+
+    def test_a_vendor_may_take_a_while_to_cancel(self, braket, clean_environment):
+        braket.outcome = "hang"
+        with pytest.raises(JobTimeoutError):
+            run(self.URI + "&timeout=0.2")
+        book = Journal(clean_environment / "jobs.sqlite")
+        (job,) = book.jobs()
+        assert jobs.cancel(book, job.tag).state == CANCELLED
+        (task,) = braket.tasks.values()
+        assert task["status"] == "CANCELLED"
 
     def test_a_second_process_pays_nothing(self, braket):
         first = run(self.URI)

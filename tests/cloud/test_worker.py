@@ -65,12 +65,14 @@ def test_workers_are_listed_and_not_made_twice(worker, capsys):
         ["workers", "list"],
         ["workers", "create", "iqm", "--name", "here"],
         ["workers", "create", "iqn"],
+        ["workers", "create", "iqm", "--name", "../elsewhere"],
     ):
         with pytest.raises(SystemExit) as stop:
             main(arguments)
         main_code.append(stop.value.code or 0)
     shown = capsys.readouterr()
-    assert main_code == [0, 1, 1]
+    assert main_code == [0, 1, 1, 1]
+    assert "expected a name of letters" in shown.err and not (worker.parents[1] / "elsewhere").exists()
     assert "here" in shown.out
     assert "exists already" in shown.err and "did you mean 'iqm'" in shown.err
 

@@ -13,18 +13,25 @@ import sys
 import time
 import traceback
 import warnings
+from functools import partial
 from pathlib import Path
 
+import qiskit_ibm_runtime.executor_sampler  # noqa: F401 - imported here once, not after every fork
 import torch
+from qiskit.transpiler import generate_preset_pass_manager
 
 from circuits import data_reuploading, z_first
 from qworkbench import QuantumLayer
-from qworkbench.cloud import jobs
+from qworkbench.cloud import ibm, jobs
+from qworkbench.cloud.adapter import Limits
 from qworkbench.cloud.errors import AmbiguousJobError
 from qworkbench.cloud.ibm import IBMAdapter
 from qworkbench.cloud.journal import AMBIGUOUS, DONE, SUBMITTED, Journal
 from qworkbench.training import train
 
+torch.optim.Adam([torch.zeros(1)])  # imports half of torch, here once and not after every fork
+generate_preset_pass_manager(1, basis_gates=["cx", "rz", "sx", "x"])  # loads its plugins
+ibm.Limits = partial(Limits, first_poll=0.01)  # the stub is quicker than IBM
 FATE_UNKNOWN = 3
 POINTS = {
     "the submit": (IBMAdapter, "submit", None),
