@@ -24,6 +24,7 @@ from qworkbench.cloud.errors import (
     RefusedError,
     TransientError,
     UnknownJobError,
+    UnreachableError,
 )
 from qworkbench.cloud.journal import Job, Journal, write_counts
 from qworkbench.cloud.prices import Tariff
@@ -203,18 +204,17 @@ class Dispatcher:
             try:
                 return within(SUBMIT_SECONDS, lambda: self._adapter.submit(batch, job.tag))
             except TransientError as error:
-                doubtful = doubtful or not (isinstance(error, RateLimitedError) or self._adapter.limits.idempotent)
+                surely_not = isinstance(error, RateLimitedError | UnreachableError)
+                doubtful = doubtful or not (surely_not or self._adapter.limits.idempotent)
                 raise
             except TimeoutError as error:
                 raise AmbiguousJobError(str(error)) from None
 
         try:
             job_id = _retrying(RETRY_SECONDS)(attempt)
-        except (RefusedError, TransientError) as error:
-            self.journal.update(job.tag, states.ABANDONED, error=mask(str(error)))
-            raise
         except Exception as error:
-            if not self._adapter.remote:
+            nothing_sent = isinstance(error, RefusedError | TransientError) and not doubtful
+            if nothing_sent or not self._adapter.remote:
                 self.journal.update(job.tag, states.ABANDONED, error=mask(str(error)))
                 raise
             # No answer: accepted or not? Only the vendor knows.

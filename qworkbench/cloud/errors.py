@@ -19,6 +19,10 @@ class RateLimitedError(TransientError):
     """Too many requests; nothing was accepted."""
 
 
+class UnreachableError(TransientError):
+    """No connection came about, so nothing was accepted."""
+
+
 class AmbiguousJobError(CloudError):
     """A submit ended without an answer: the vendor may or may not run, and charge, the job."""
 

@@ -19,7 +19,14 @@ from qiskit.transpiler import Target
 
 from qworkbench.backend import Backend
 from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
-from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
+from qworkbench.cloud.errors import (
+    CloudError,
+    RateLimitedError,
+    RefusedError,
+    TransientError,
+    UnknownJobError,
+    UnreachableError,
+)
 from qworkbench.cloud.prices import tariff
 from qworkbench.cloud.secrets import check_private, mask, read_credential, register
 from qworkbench.cloud.settings import OPTIONS, read_settings
@@ -63,7 +70,7 @@ class IBMAdapter:
         if mode not in MODES:
             raise unknown_name("execution mode of ibm", str(mode), MODES)
         self._backend, self._mode_name = backend, mode
-        self.limits = Limits(executions=MAX_EXECUTIONS // (backend.shots or 1024), per_minute=5)
+        self.limits = Limits(max(1, MAX_EXECUTIONS // (backend.shots or 1024)), MAX_EXECUTIONS, per_minute=5)
         self._jobs: dict[str, Any] = {}
 
     @cached_property
@@ -226,7 +233,9 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         code, text = _status_code(error), f"IBM: {mask(str(error))}"
         if code == 429:
             raise RateLimitedError(text) from None
-        if code >= 500 or _never_connected(error):
+        if _never_connected(error):
+            raise UnreachableError(text) from None
+        if code >= 500:
             # "The IBM Quantum API guarantees that retrying on specific 5xx errors is safe", says its client's source.
             raise TransientError(text) from None
         # The client stumbles so over an answer without the fields that it needs, which says nothing about acceptance.

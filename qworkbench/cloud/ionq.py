@@ -17,7 +17,14 @@ from qiskit.transpiler import Target
 
 from qworkbench.backend import Backend
 from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
-from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
+from qworkbench.cloud.errors import (
+    CloudError,
+    RateLimitedError,
+    RefusedError,
+    TransientError,
+    UnknownJobError,
+    UnreachableError,
+)
 from qworkbench.cloud.secrets import mask, read_credential
 from qworkbench.cloud.settings import OPTIONS
 from qworkbench.errors import require, unknown_name
@@ -199,7 +206,7 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         if status == 404 and not sending:
             raise UnknownJobError(text) from None
         if "NewConnectionError" in str(cause) or "ConnectTimeout" in type(cause).__name__:
-            raise TransientError(text) from None
+            raise UnreachableError(text) from None
         # An answer to a submit that lacks the id says nothing about acceptance.
         unread = sending and isinstance(cause, KeyError | TypeError | AttributeError)
         if status >= 500 or unread or isinstance(cause, RequestException):

@@ -7,7 +7,7 @@ import torch
 
 from circuits import ParameterizedCircuit, angle_encoding, data_reuploading, z_each
 from qworkbench import QuantumLayer, VariationalClassifier, open_engine
-from qworkbench.cloud import jobs
+from qworkbench.cloud import dispatch, jobs
 from qworkbench.cloud.errors import (
     AmbiguousJobError,
     BudgetError,
@@ -96,6 +96,19 @@ def test_a_lagging_list_is_asked_again(ibm):
 def test_a_lagging_list_does_not_double_a_job_that_a_5xx_hid(ibm, status):
     ibm.fail("POST", JOBS, Fault(status, accepted=True))
     ibm.lag = 2
+    assert near(layer()(X))
+    assert len(ibm.jobs) == 1
+
+
+def test_a_5xx_at_the_last_attempt_is_of_unknown_fate(ibm, clean_environment, monkeypatch):
+    monkeypatch.setattr(dispatch, "RETRY_SECONDS", 0.0)
+    ibm.fail("POST", JOBS, Fault(500, accepted=True))
+    ibm.lag = 1000
+    with pytest.raises(AmbiguousJobError):
+        layer()(X)
+    assert [job.state for job in journal(clean_environment).jobs()] == [AMBIGUOUS]
+    monkeypatch.undo()
+    ibm.lag = 0
     assert near(layer()(X))
     assert len(ibm.jobs) == 1
 
