@@ -101,13 +101,12 @@ def test_a_lagging_list_does_not_double_a_job_that_a_5xx_hid(ibm, status):
 
 
 def test_a_5xx_at_the_last_attempt_is_of_unknown_fate(ibm, clean_environment, monkeypatch):
-    monkeypatch.setattr(dispatch, "RETRY_SECONDS", 0.0)
     ibm.fail("POST", JOBS, Fault(500, accepted=True))
     ibm.lag = 1000
-    with pytest.raises(AmbiguousJobError):
+    with monkeypatch.context() as patch, pytest.raises(AmbiguousJobError):
+        patch.setattr(dispatch, "RETRY_SECONDS", 0.0)
         layer()(X)
     assert [job.state for job in journal(clean_environment).jobs()] == [AMBIGUOUS]
-    monkeypatch.undo()
     ibm.lag = 0
     assert near(layer()(X))
     assert len(ibm.jobs) == 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,12 +13,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qiskit.quantum_info import SparsePauliOp
+from numba import njit
+from qiskit.circuit import Gate, ParameterVector, QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp, random_unitary
 
-from circuits import data_reuploading, efficient_su2, qcnn, strongly_entangling, z_each, zz_feature_map
+from circuits import (
+    ParameterizedCircuit,
+    data_reuploading,
+    efficient_su2,
+    qcnn,
+    strongly_entangling,
+    z_each,
+    zz_feature_map,
+)
 from qworkbench.backend import Backend
 from qworkbench.engines.statevector import StatevectorEngine, native
+from qworkbench.engines.statevector.native.meeting import meet
+from qworkbench.engines.statevector.native.registers import pointer
 from qworkbench.engines.statevector.passes import compile_passes
+from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import Angles, lower
 from qworkbench.testing import random_circuit
 
@@ -158,12 +174,59 @@ def test_threads_over_amplitudes_repeat_their_bits_and_agree_with_one(two_thread
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_an_error_in_a_thread_is_raised():
+def test_an_error_in_a_thread_is_raised_and_nobody_waits_for_it():
+    arrivals = np.zeros(2, np.int64)
+
     def fails():
         raise ValueError("in a thread")
 
     with pytest.raises(ValueError, match="in a thread"):
-        native.run_together([lambda: None, fails])
+        native.run_together([partial(wait_for_two, arrivals), fails], lambda: arrivals.__setitem__(1, 1))
+
+
+@njit(nogil=True)
+def wait_for_two(arrivals):
+    meet(pointer(arrivals), 2)
+
+
+class Bare(Gate):
+    """A gate that has a matrix and nothing else."""
+
+    def __init__(self, n_qubits: int):
+        super().__init__("bare", n_qubits, [])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(random_unitary(2**self.num_qubits, seed=1).data, dtype)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize("n_samples", [1, 3, 100])
+def test_gates_of_any_width_agree(width, n_samples):
+    x, circuit = ParameterVector("x", 7), QuantumCircuit(7)
+    for qubit in range(7):
+        circuit.ry(x[qubit], qubit)
+    circuit.append(Bare(width), list(range(7))[::-1][:width])
+    for qubit in range(7):
+        circuit.rx(x[qubit], qubit)
+    assert_close(both(ParameterizedCircuit(circuit, tuple(x)), n_samples, torch.float64), 1e-12)
+
+
+def test_threads_of_the_user_share_one_layer():
+    layer = QuantumLayer(data_reuploading(4, 6, n_layers=2), z_each(6), dtype=torch.float64)
+    batches = [torch.randn(n, 4, dtype=torch.float64) for n in (1, 3, 17, 100, 333)]
+    alone = [layer(batch) for batch in batches]
+
+    def work(shift: int) -> bool:
+        order = [(shift + step) % len(batches) for step in range(100)]
+        return all(torch.equal(layer(batches[k]), alone[k]) for k in order)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("name", CASES)

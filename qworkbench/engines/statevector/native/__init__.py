@@ -91,7 +91,9 @@ class NativeExecutor:
 
     def _chunks(self, n_samples: int, itemsize: int) -> tuple[np.ndarray, int]:
         """``(first sample, samples)`` of each chunk, and the samples of all: the last one is padded."""
-        if self._last_chunks is None or self._last_chunks[0] != (n_samples, itemsize):
+        # Another thread may put its own batch in place at any time, so the attribute is read once.
+        last = self._last_chunks
+        if last is None or last[0] != (n_samples, itemsize):
             least = max(1, REGISTER_BYTES // itemsize >> self._n_qubits)
             most = max(least, CHUNK_BYTES // itemsize >> self._n_qubits)
             if most < REGISTER_BYTES // itemsize and REGISTER_BYTES << self._n_qubits <= REGISTER_CHUNK_BYTES:
@@ -101,8 +103,8 @@ class NativeExecutor:
             if done < n_samples:
                 whole.append((done, max(least, 1 << (n_samples - done - 1).bit_length())))
             chunks = np.array(whole or [(0, least)], np.int64)
-            self._last_chunks = ((n_samples, itemsize), chunks, int(chunks[:, 1].sum()))
-        return self._last_chunks[1:]
+            last = self._last_chunks = ((n_samples, itemsize), chunks, int(chunks[:, 1].sum()))
+        return last[1:]
 
     def _threads(self, batch: Batch) -> tuple[int, int]:
         """Threads, and how many of them share a chunk."""
@@ -121,7 +123,8 @@ class NativeExecutor:
         for thread, room in enumerate(rooms):
             room.place[places.FIRST], room.place[places.PADDED] = 0 if sharing > 1 else thread, batch.padded
             room.place[places.BLOCK] = (BLOCK_BYTES // np.dtype(batch.dtype).itemsize).bit_length() - 1
-        run_together([partial(function, thread if sharing > 1 else 0, room) for thread, room in enumerate(rooms)])
+        work = [partial(function, thread if sharing > 1 else 0, room) for thread, room in enumerate(rooms)]
+        run_together(work, lambda: rooms[0].arrivals.__setitem__(1, 1))
         self._rooms.append((key, rooms))
 
     def _take_rooms(self, key: tuple[object, ...]) -> list[Room] | None:
@@ -139,13 +142,13 @@ class NativeExecutor:
         width, products = max(samples, lanes), max(len(self._strings.weights), self._plan.most_products, 1)
         runs, terms = n_qubits * 8 * width, products * width
         parts = np.cumsum([0, runs, 2 * block, 2 * block, terms, terms, n_qubits * width, lanes])
-        scratch_size = int(parts[-1]) + max(block, 16 * samples)
+        scratch_size = int(parts[-1]) + max(block, 2 * self._plan.largest_dense * samples)
         in_sums = np.array([0, runs])
         planes: np.ndarray = np.empty(0, dtype)
-        arrivals, rooms = np.zeros(1, np.int64), list[Room]()
+        arrivals, rooms = np.zeros(2, np.int64), list[Room]()
         for thread in range(threads):
             if sharing == 1 or thread == 0:
-                planes, arrivals = np.empty(6 * (samples << n_qubits), dtype), np.zeros(1, np.int64)
+                planes, arrivals = np.empty(6 * (samples << n_qubits), dtype), np.zeros(2, np.int64)
             own = (0, samples, samples << n_qubits, 0, n_qubits, thread if sharing > 1 else 0, sharing, 0)
             place = np.array([*own, *parts, *in_sums], np.int64)
             scratch: np.ndarray = np.empty(scratch_size, dtype)
@@ -251,23 +254,30 @@ class NativeExecutor:
         return Angles(torch.from_numpy(by_slot.astype(batch.dtype, copy=False)), torch.from_numpy(by_sample))
 
 
-def run_together(functions: Sequence[Callable[[], None]]) -> None:
+def run_together(functions: Sequence[Callable[[], object]], abandon: Callable[[], object]) -> None:
     """Each function in a thread, the first in this one. A thread costs some 50 microseconds; a pool would not outlive
-    a fork."""
+    a fork. If one fails or cannot start, ``abandon`` is called, so that none waits for it."""
     errors: list[BaseException] = []
 
-    def guarded(function: Callable[[], None]) -> None:
+    def guarded(function: Callable[[], object]) -> None:
         try:
             function()
         except BaseException as error:
             errors.append(error)
+            abandon()
 
     threads = [threading.Thread(target=guarded, args=(function,)) for function in functions[1:]]
+
+    def start() -> None:
+        for thread in threads:
+            thread.start()
+        functions[0]()
+
+    guarded(start)
     for thread in threads:
-        thread.start()
-    guarded(functions[0])
-    for thread in threads:
-        thread.join()
+        # One that never started cannot be joined.
+        if thread.ident is not None:
+            thread.join()
     if errors:
         raise errors[0]
 

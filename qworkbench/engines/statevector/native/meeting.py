@@ -7,7 +7,7 @@ from typing import Any
 from numba import njit, types
 from numba.extending import intrinsic
 
-from qworkbench.engines.statevector.native.registers import JIT
+from qworkbench.engines.statevector.native.registers import JIT, after
 
 SPINS = 2000
 """Looks at the counter before the processor is offered to others."""
@@ -33,12 +33,16 @@ def _look(typingctx: Any, counter: Any) -> Any:
 
 @njit(**JIT)
 def meet(arrivals, threads):
-    """Wait until all ``threads`` are here; ``arrivals`` points to an int64 that starts at 0 and counts all arrivals."""
+    """Wait until all ``threads`` are here, or nobody may wait any more.
+
+    ``arrivals`` points to two int64 that start at 0: the first counts all arrivals; the second is set when one of the
+    threads has failed and will never come. The others then run through, and their results are thrown away.
+    """
     if threads == 1:
         return
     goal = (_increase(arrivals) // threads + 1) * threads
     spins = 0
-    while _look(arrivals) < goal:
+    while _look(arrivals) < goal and _look(after(arrivals, 1)) == 0:
         spins += 1
         if spins > SPINS:
             _yield_processor()

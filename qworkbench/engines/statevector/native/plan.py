@@ -40,6 +40,8 @@ class Plan(NamedTuple):
     numbers: np.ndarray
     most_products: int
     """In one pass."""
+    largest_dense: int
+    """Rows of the largest matrix of a dense gate, or 0."""
 
 
 class Rows(NamedTuple):
@@ -118,8 +120,9 @@ def make_plan(passes: Sequence[Pass], n_shared: int, n_qubits: int) -> tuple[Pla
     for step in passes:
         builder.starts.append(getattr(builder, step.kind)(step))
     most = max([0, *(len({mask for mask, *_ in step.terms}) for step in passes)])
+    largest = max([0, *(len(step.matrix) for step in passes)])
     code, numbers = np.array(builder.code, np.int64), np.array(builder.numbers, np.float64)
-    return Plan(np.array(builder.starts, np.int64), code, numbers, most), builder.rows()
+    return Plan(np.array(builder.starts, np.int64), code, numbers, most, largest), builder.rows()
 
 
 class _Builder:
