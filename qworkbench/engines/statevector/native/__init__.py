@@ -143,7 +143,7 @@ class NativeExecutor:
         runs, terms = n_qubits * 8 * width, products * width
         parts = np.cumsum([0, runs, 2 * block, 2 * block, terms, terms, n_qubits * width, lanes])
         scratch_size = int(parts[-1]) + max(block, 2 * self._plan.largest_dense * samples)
-        in_sums = np.array([0, runs])
+        in_sums = np.array([0, runs, runs + terms])
         planes: np.ndarray = np.empty(0, dtype)
         arrivals, rooms = np.zeros(2, np.int64), list[Room]()
         for thread in range(threads):
@@ -152,7 +152,7 @@ class NativeExecutor:
             own = (0, samples, samples << n_qubits, 0, n_qubits, thread if sharing > 1 else 0, sharing, 0)
             place = np.array([*own, *parts, *in_sums], np.int64)
             scratch: np.ndarray = np.empty(scratch_size, dtype)
-            rooms.append(Room(place, planes, scratch, np.empty(int(in_sums[-1]) + terms), arrivals))
+            rooms.append(Room(place, planes, scratch, np.empty(int(in_sums[-1]) + 1), arrivals))
         return rooms
 
     def _arguments(self, batch: Batch) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from qworkbench.engines.statevector.native.places import (
     FACTOR,
     FIRST,
     N_QUBITS,
+    NORM,
     PADDED,
     PRODUCT_SUMS,
     SAMPLES,
@@ -152,11 +153,13 @@ def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p,
                 make_table(code, o, place, scratch, cosine, sine, block, low, wide, np.bool_(False))
             apply_phase(code, o, place, planes, scratch, cosine, sine, block, low, wide, whole, newp, -1.0)
             apply_phase(code, o, place, planes, scratch, cosine, sine, block, low, wide, whole, newl, -1.0)
+    norm = sums[place[NORM]]
     for k in range(code[o + 1]):
         row, own = code[o + 5 + 2 * k], code[o + 6 + 2 * k]
         for lane in range(own_wide):
+            slope = 2 * norm * norm * own_sums[k * own_wide + lane]
             if own:
-                by_sampled[row * place[PADDED] + place[FIRST] + lane] += 2 * own_sums[k * own_wide + lane]
+                by_sampled[row * place[PADDED] + place[FIRST] + lane] += slope
             else:
-                by_shared[row] += 2 * own_sums[k * own_wide + lane]
+                by_shared[row] += slope
     return newp, newl, rest

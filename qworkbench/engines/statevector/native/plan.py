@@ -167,7 +167,12 @@ class _Builder:
         return self._put(PRODUCT, len(runs), int(any(turns for _, turns in runs)), *(at for at, _ in runs))
 
     def rotate(self, step: Pass) -> int:
-        runs = [self._run(qubit, elements) for qubit, elements in step.runs.items()]
+        # Real runs that all samples share stand side by side, so that one sweep does two of them.
+        def apart(run: tuple[int, Sequence[Element]]) -> tuple[bool, int]:
+            slots = (e.slot for e in run[1] if e.matrix is None)
+            return not all(e.is_real for e in run[1]) or any(slot >= self._n_shared for slot in slots), run[0]
+
+        runs = [self._run(qubit, elements) for qubit, elements in sorted(step.runs.items(), key=apart)]
         return self._put(ROTATE, len(runs), int(any(turns for _, turns in runs)), *(at for at, _ in runs))
 
     def phase(self, step: Pass) -> int:

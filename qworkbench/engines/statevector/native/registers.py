@@ -60,6 +60,18 @@ for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), 
     _define(_function, _instruction)
 
 
+@intrinsic
+def flip(typingctx: Any, value: Any, sign: Any) -> Any:
+    """``value`` with the sign turned in each lane where ``sign`` is -0.0; free beside multiplications."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        integers = ir.VectorType(ir.IntType(value.dtype.bitwidth), value.lanes)
+        bits = builder.xor(*(builder.bitcast(part, integers) for part in args))
+        return builder.bitcast(bits, args[0].type)
+
+    return value(value, sign), codegen
+
+
 def _place(context: Any, builder: Any, pointer: Any, index: Any, register: Register) -> Any:
     return builder.bitcast(builder.gep(pointer, [index]), ir.PointerType(context.get_value_type(register)))
 

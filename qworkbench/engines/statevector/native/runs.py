@@ -6,6 +6,7 @@ from numba import njit
 
 from qworkbench.engines.statevector.native import rotations
 from qworkbench.engines.statevector.native.places import (
+    BLOCK,
     FIRST,
     MATRICES,
     PADDED,
@@ -70,18 +71,18 @@ def run_matrix(code, run, numbers, shared, sampled, place, inverse, m, at, width
 
 
 @njit(**JIT)
-def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room, by_shared, by_sampled):
-    """Adds the slopes of a run's rows, from three rows of ``sums``: x, y, z after the run."""
+def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, scale, room, by_shared, by_sampled):
+    """Adds the slopes of a run's rows, from three rows of ``sums`` times ``scale``: x, y, z after the run."""
     if code[run + 2] and place[SAMPLES] >= lanes_of(room):
-        many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room, by_shared, by_sampled)
+        many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, scale, room, by_shared, by_sampled)
         return
     wide = place[SAMPLES] if code[run + 2] else 1
     for lane in range(wide):
         x, y, z = 0.0, 0.0, 0.0
         for k in range(at + lane, at + width, wide):
-            x += sums[k]
-            y += sums[width + k]
-            z += sums[2 * width + k]
+            x += scale * sums[k]
+            y += scale * sums[width + k]
+            z += scale * sums[2 * width + k]
         for e in range(run + 1 + 4 * code[run + 1], run + 1, -4):
             axis, row, own, at_number = code[e], code[e + 1], code[e + 2], code[e + 3]
             if axis < 0:
@@ -107,18 +108,19 @@ def run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room
 
 
 @njit(**JIT)
-def narrow(sums, at, room):
-    """A register of sums in the precision of the state."""
+def narrow(sums, at, scale, room):
+    """A register of sums, times ``scale``, in the precision of the state."""
     for lane in range(lanes_of(room)):
-        room[lane] = sums[at + lane]
+        room[lane] = scale * sums[at + lane]
     return load(room, 0)
 
 
 @njit(**JIT)
-def many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, room, by_shared, by_sampled):
+def many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, scale, room, by_shared, by_sampled):
     """``run_slopes`` for a matrix a sample, a register of samples at a time."""
     for t in range(0, width, lanes_of(room)):
-        x, y, z = narrow(sums, at + t, room), narrow(sums, at + width + t, room), narrow(sums, at + 2 * width + t, room)
+        x, y = narrow(sums, at + t, scale, room), narrow(sums, at + width + t, scale, room)
+        z = narrow(sums, at + 2 * width + t, scale, room)
         for e in range(run + 1 + 4 * code[run + 1], run + 1, -4):
             axis, row, own = code[e], code[e + 1], code[e + 2]
             if axis < 0:
@@ -146,13 +148,31 @@ def many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, roo
 
 
 @njit(**JIT)
+def runs_together(code, o, k, place, lanes):
+    """How many runs, from the ``k``-th of an operation on, one sweep does: 2 for ``rotations.turn_two``, or 1."""
+    if k + 1 == code[o + 1]:
+        return 1
+    near, far, shift = code[o + 3 + k], code[o + 4 + k], log2(place[SAMPLES])
+    if code[near + 2] or code[far + 2] or not (code[near + 3] and code[far + 3]):
+        return 1
+    low, high = code[near] + shift, code[far] + shift
+    return 2 if lanes <= (1 << low) < (1 << place[BLOCK]) and high < place[BLOCK] else 1
+
+
+@njit(**JIT)
 def run_matrices(code, o, numbers, shared, sampled, place, inverse, scratch, lanes, stride):
-    """The matrices of all runs of an operation, in the form that ``turn`` wants."""
-    shift = log2(place[SAMPLES])
+    """The matrices of all runs of an operation, in the form that ``turn`` or ``turn_two`` wants."""
+    shift, room = log2(place[SAMPLES]), after(scratch, place[REGISTER])
     for k in range(code[o + 1]):
         run, at = code[o + 3 + k], place[MATRICES] + k * stride
         width = run_width(code, run, place, lanes)
-        room = after(scratch, place[REGISTER])
         run_matrix(code, run, numbers, shared, sampled, place, inverse, scratch, at, width, room)
         if (1 << (code[run] + shift)) < lanes:
             rotations.near_rows(scratch, at, code[run] + shift, lanes, code[run + 3])
+    k = 0
+    while k < code[o + 1]:
+        together, at = runs_together(code, o, k, place, lanes), place[MATRICES] + k * stride
+        if together == 2:
+            rotations.bare_rows(scratch, at, lanes)
+            rotations.bare_rows(scratch, at + stride, lanes)
+        k += together

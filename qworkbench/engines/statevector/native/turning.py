@@ -11,6 +11,7 @@ from qworkbench.engines.statevector.native.places import (
     BLOCK,
     MATRICES,
     N_QUBITS,
+    NORM,
     REGISTER,
     RUN_SUMS,
     SAMPLES,
@@ -23,7 +24,10 @@ from qworkbench.engines.statevector.native.places import (
     share,
 )
 from qworkbench.engines.statevector.native.registers import JIT, after, lanes_of
-from qworkbench.engines.statevector.native.runs import run_matrices, run_matrix, run_slopes, run_width
+from qworkbench.engines.statevector.native.runs import run_matrices, run_matrix, run_slopes, run_width, runs_together
+
+LEAST_NORM = 2.0**-30
+"""Below it the planes are multiplied, long before squares of their numbers, of single precision, overflow."""
 
 
 @njit(**JIT)
@@ -61,30 +65,101 @@ def unturn(pr, pi, lr, li, bit, width, real, turns, scratch, at, register, sums,
 
 
 @njit(**JIT)
+def turn_runs(code, o, k, together, place, re, im, scratch, first, last):
+    """The ``k``-th run of an operation, or two ``together``, on the numbers of ``first .. last``."""
+    lanes, shift = lanes_of(re), log2(place[SAMPLES])
+    stride, run = 8 * max(place[SAMPLES], lanes), code[o + 3 + k]
+    at = place[MATRICES] + k * stride
+    if together == 2:
+        lift = shift - log2(lanes)
+        low, high, begin, end = (
+            code[run] + lift,
+            code[code[o + 4 + k]] + lift,
+            first // (4 * lanes),
+            last // (4 * lanes),
+        )
+        rotations.turn_two(re, im, begin, end, low, high, lanes, scratch, at, at + stride)
+    else:
+        turn(re, im, code[run] + shift, run_width(code, run, place, lanes), code[run + 3], scratch, at, first, last)
+
+
+@njit(**JIT)
 def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p):
-    """Rotations, forward: those on low bits block by block in the nearest cache, then the others one by one."""
+    """Rotations, forward: those on low bits block by block in the nearest cache, then the others sweep by sweep."""
     re, im = pair_of(planes, place, p)
     lanes, shift, block_bits = lanes_of(re), log2(place[SAMPLES]), place[BLOCK]
     stride = 8 * max(place[SAMPLES], lanes)
     run_matrices(code, o, numbers, shared, sampled, place, np.bool_(False), scratch, lanes, stride)
     begin, end = share(place[SIZE] >> block_bits, place)
     for block in range(begin, end):
-        for k in range(code[o + 1]):
-            run, at = code[o + 3 + k], place[MATRICES] + k * stride
-            bit, width = code[run] + shift, run_width(code, run, place, lanes)
-            if bit < block_bits:
-                turn(re, im, bit, width, code[run + 3], scratch, at, block << block_bits, (block + 1) << block_bits)
-    for k in range(code[o + 1]):
-        run, at = code[o + 3 + k], place[MATRICES] + k * stride
-        bit, width = code[run] + shift, run_width(code, run, place, lanes)
-        if bit >= block_bits:
+        k = 0
+        while k < code[o + 1]:
+            together = runs_together(code, o, k, place, lanes)
+            if code[code[o + 3 + k]] + shift < block_bits:
+                first, last = block << block_bits, (block + 1) << block_bits
+                turn_runs(code, o, k, together, place, re, im, scratch, first, last)
+            k += together
+    k = 0
+    while k < code[o + 1]:
+        together = runs_together(code, o, k, place, lanes)
+        if code[code[o + 3 + k]] + shift >= block_bits:
             meet(arrivals, place[THREADS])
-            turn(re, im, bit, width, code[run + 3], scratch, at, begin << block_bits, end << block_bits)
+            turn_runs(code, o, k, together, place, re, im, scratch, begin << block_bits, end << block_bits)
+        if together == 2:
+            leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
+        k += together
+    if sums[place[NORM]] < LEAST_NORM:
+        meet(arrivals, place[THREADS])
+        renormalize(place, sums, re, im)
+        sums[place[NORM]] = 1.0
+
+
+@njit(**JIT)
+def leave_out(place, scratch, sums, at, stride):
+    """Notes the factors that ``turn_two`` leaves out."""
+    sums[place[NORM]] *= rotations.factor_of(scratch, at) * rotations.factor_of(scratch, at + stride)
+
+
+@njit(**JIT)
+def renormalize(place, sums, re, im):
+    """This thread's share of a pair of planes as it should be."""
+    first, last = share(place[SIZE], place)
+    for i in range(first, last):
+        re[i] *= sums[place[NORM]]
+        im[i] *= sums[place[NORM]]
+
+
+@njit(**JIT)
+def unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last):
+    """``turn_runs`` backward: adds the sums of the runs, and undoes them on state and co-state."""
+    lanes, shift = lanes_of(pr), log2(place[SAMPLES])
+    stride, run = 8 * max(place[SAMPLES], lanes), code[o + 3 + k]
+    at, sums_at, register = place[MATRICES] + k * stride, place[RUN_SUMS] + k * stride, after(scratch, place[REGISTER])
+    if together == 1:
+        bit, width = code[run] + shift, run_width(code, run, place, lanes)
+        unturn(
+            pr, pi, lr, li, bit, width, code[run + 3], code[run + 4], scratch, at, register, sums, sums_at, first, last
+        )  # fmt: skip
+    elif code[run + 4] or code[code[o + 4 + k] + 4]:
+        lift = shift - log2(lanes)
+        low, high, begin, end = (
+            code[run] + lift,
+            code[code[o + 4 + k]] + lift,
+            first // (4 * lanes),
+            last // (4 * lanes),
+        )
+        rotations.undo_two(
+            pr, pi, lr, li, begin, end, low, high, lanes, scratch, at, at + stride, sums, sums_at, sums_at + stride,
+            register,
+        )  # fmt: skip
+    else:
+        turn_runs(code, o, k, together, place, pr, pi, scratch, first, last)
+        turn_runs(code, o, k, together, place, lr, li, scratch, first, last)
 
 
 @njit(**JIT)
 def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co, by_shared, by_sampled):
-    """Rotations, backward."""
+    """Rotations, backward, in the order of ``rotate``: they commute."""
     pr, pi = pair_of(planes, place, p)
     lr, li = pair_of(planes, place, co)
     lanes, shift, block_bits = lanes_of(pr), log2(place[SAMPLES]), place[BLOCK]
@@ -94,29 +169,40 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
         sums[k] = 0
     begin, end = share(place[SIZE] >> block_bits, place)
     for block in range(begin, end):
-        for k in range(code[o + 1]):
-            run, at, sums_at = code[o + 3 + k], place[MATRICES] + k * stride, place[RUN_SUMS] + k * stride
-            bit, width = code[run] + shift, run_width(code, run, place, lanes)
-            if bit < block_bits:
+        k = 0
+        while k < code[o + 1]:
+            together = runs_together(code, o, k, place, lanes)
+            if code[code[o + 3 + k]] + shift < block_bits:
                 first, last = block << block_bits, (block + 1) << block_bits
-                unturn(
-                    pr, pi, lr, li, bit, width, code[run + 3], code[run + 4], scratch, at, register, sums, sums_at,
-                    first, last,
-                )  # fmt: skip
-    for k in range(code[o + 1]):
-        run, at, sums_at = code[o + 3 + k], place[MATRICES] + k * stride, place[RUN_SUMS] + k * stride
-        bit, width = code[run] + shift, run_width(code, run, place, lanes)
-        if bit >= block_bits:
-            meet(arrivals, place[THREADS])
-            first, last = begin << block_bits, end << block_bits
-            unturn(
-                pr, pi, lr, li, bit, width, code[run + 3], code[run + 4], scratch, at, register, sums, sums_at,
-                first, last,
-            )  # fmt: skip
-        if code[run + 4]:
-            run_slopes(
-                code, run, numbers, shared, sampled, place, sums, sums_at, width, register, by_shared, by_sampled
-            )
+                unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last)
+            k += together
+    # The norm of a sum is the one that its run has met.
+    for far in range(2):
+        k = 0
+        while k < code[o + 1]:
+            together = runs_together(code, o, k, place, lanes)
+            if (code[code[o + 3 + k]] + shift >= block_bits) == (far == 1):
+                if far:
+                    meet(arrivals, place[THREADS])
+                    first, last = begin << block_bits, end << block_bits
+                    unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last)
+                norm = sums[place[NORM]]
+                for j in range(k, k + together):
+                    run, sums_at = code[o + 3 + j], place[RUN_SUMS] + j * stride
+                    if code[run + 4]:
+                        width = run_width(code, run, place, lanes)
+                        run_slopes(
+                            code, run, numbers, shared, sampled, place, sums, sums_at, width, norm * norm, register,
+                            by_shared, by_sampled,
+                        )  # fmt: skip
+                if together == 2:
+                    leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
+            k += together
+    if sums[place[NORM]] < LEAST_NORM:
+        meet(arrivals, place[THREADS])
+        renormalize(place, sums, pr, pi)
+        renormalize(place, sums, lr, li)
+        sums[place[NORM]] = 1.0
 
 
 @njit(**JIT)
@@ -174,8 +260,10 @@ def unpair(code, o, numbers, shared, sampled, place, planes, scratch, sums, p, c
         turn_pair(code, o, k, numbers, shared, sampled, place, pr, pi, scratch, sums, backwards)
         turn_pair(code, o, k, numbers, shared, sampled, place, lr, li, scratch, sums, backwards)
     if code[run + 4]:
-        at, register = place[RUN_SUMS], after(scratch, place[REGISTER])
-        run_slopes(code, run, numbers, shared, sampled, place, sums, at, width, register, by_shared, by_sampled)
+        at, register, norm = place[RUN_SUMS], after(scratch, place[REGISTER]), sums[place[NORM]]
+        run_slopes(
+            code, run, numbers, shared, sampled, place, sums, at, width, norm * norm, register, by_shared, by_sampled
+        )
 
 
 @njit(**JIT)
@@ -263,4 +351,8 @@ def unproduct(code, o, numbers, shared, sampled, place, planes, scratch, sums, a
                 sums[lane] = s0 * ci + s1 * cr + s2 * ai + s3 * ar
                 sums[lane + width] = s2 * ar - s3 * ai - s0 * cr + s1 * ci
                 sums[lane + 2 * width] = s0 * ai + s1 * ar - s2 * ci - s3 * cr
-            run_slopes(code, run, numbers, shared, sampled, place, sums, summed, width, register, by_shared, by_sampled)
+            # The product is made anew, so that only the co-state lacks its norm.
+            run_slopes(
+                code, run, numbers, shared, sampled, place, sums, summed, width, sums[place[NORM]], register, by_shared,
+                by_sampled,
+            )  # fmt: skip

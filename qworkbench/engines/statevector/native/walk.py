@@ -22,6 +22,7 @@ from qworkbench.engines.statevector.native.places import (
     BLOCK,
     FIRST,
     N_QUBITS,
+    NORM,
     PRODUCT_SUMS,
     SAMPLES,
     SIZE,
@@ -40,6 +41,7 @@ def walk(starts, n_operations, code, numbers, shared, sampled, place, planes, sc
     """All operations forward; the number of the pair of planes that holds the state."""
     # Numbers in call arguments are written so that numba does not compile a function anew for each of them.
     p, s, forwards = np.int64(0), np.int64(1), np.bool_(False)
+    sums[place[NORM]] = 1.0
     for operation in range(n_operations):
         o = starts[operation]
         kind = code[o]
@@ -68,6 +70,7 @@ def walk_back(
 ):  # fmt: skip
     """All operations backward from a state and a co-state; adds the slopes of the rows."""
     s, backwards = 3 - p - co, np.bool_(True)
+    sums[place[NORM]] = 1.0
     for operation in range(n_operations - 1, -1, -1):
         o = starts[operation]
         kind = code[o]
@@ -101,12 +104,12 @@ def enter(place, chunks, index):
 
 
 @njit(**JIT)
-def copy_state(source, target, place):
-    """This thread's share of a chunk's pair of planes."""
+def copy_state(source, target, place, norm):
+    """This thread's share of a chunk's pair of planes, times ``norm``."""
     first, last = share(place[SIZE], place)
     for start in (0, place[SIZE]):
         for j in range(start + first, start + last):
-            target[j] = source[j]
+            target[j] = norm * source[j]
 
 
 @njit(**JIT)
@@ -136,6 +139,7 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
     for index in range(place[FIRST], len(chunks), step):
         enter(place, pointer(chunks), index)
         p = walk(starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals)
+        norm = sums[place[NORM]]
         if n_strings:
             samples = place[SAMPLES]
             for k in range(n_strings * samples):
@@ -145,9 +149,9 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
             )
             for k in range(n_strings):
                 for lane in range(samples):
-                    values[k, place[FIRST] + lane] += out[k * samples + lane]
+                    values[k, place[FIRST] + lane] += norm * norm * out[k * samples + lane]
         if kept.size:
-            copy_state(pair_of(planes, place, p)[0], place_in(pointer(kept), place), place)
+            copy_state(pair_of(planes, place, p)[0], place_in(pointer(kept), place), place, norm)
             meet(arrivals, place[THREADS])
 
 
@@ -166,10 +170,10 @@ def backward(plan, turns, strings, chunks, step, room, weights, given, kept, by_
     for index in range(place[FIRST], len(chunks), step):
         enter(place, pointer(chunks), index)
         p, co, samples = np.int64(0), np.int64(2), place[SAMPLES]
-        copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place)
+        copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place, 1.0)
         meet(arrivals, place[THREADS])
         if given.size:
-            copy_state(place_in(pointer(given), place), pair_of(planes, place, co)[0], place)
+            copy_state(place_in(pointer(given), place), pair_of(planes, place, co)[0], place, 1.0)
             meet(arrivals, place[THREADS])
         else:
             for k in range(n_strings):
