@@ -116,6 +116,18 @@ def test_gradients_of_random_circuits(backend):
         np.testing.assert_allclose(by_leaf[1].numpy(), by_weight.sum((0, 1)), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", EXECUTORS)
+def test_an_empty_batch_comes_back_empty(backend):
+    lowered, measured = lower(random_circuit(4, 60, 2, 3, 1)), observables(4, 1)
+    angles = lowered.angles(torch.ones((0, 2), dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    program = open_engine(backend).compile(lowered, measured)
+    gradient = program.vjp(angles, torch.ones((0, 3), dtype=torch.float64))
+    assert program.run(angles).mean.shape == (0, 3)
+    assert open_engine(backend).compile_sampler(lowered).probabilities(angles).mean.shape == (0, 16)
+    assert gradient.per_sample.shape == angles.per_sample.shape
+    assert torch.equal(gradient.shared, torch.zeros_like(angles.shared))
+
+
 @pytest.mark.parametrize("needs", [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("backend", EXECUTORS)
 def test_only_the_wanted_part_of_a_gradient_comes_back(backend, needs):

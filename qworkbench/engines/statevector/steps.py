@@ -119,7 +119,7 @@ class PhaseStep:
     def _factor(self, part: torch.Tensor) -> torch.Tensor:
         upper, lower = self._signs(part)
         angles = part.reshape(-1, len(self._upper), len(self._lower)) @ lower
-        turned = torch.bmm(upper.expand(len(part), -1, -1), angles).reshape(len(part), -1)
+        turned = torch.bmm(upper.expand(len(part), -1, -1), angles).flatten(1)
         return torch.complex(torch.cos(turned), torch.sin(turned))
 
     def _targets(self) -> np.ndarray:
@@ -153,7 +153,7 @@ class PhaseStep:
         after, gradient = before * self._factor(part), self._reordered(gradient, inverse=True)
         by_angle = _summed(gradient.imag * after.real - gradient.real * after.imag, part)
         upper, lower = self._signs(part)
-        split = by_angle.reshape(len(by_angle), len(upper), -1)
+        split = by_angle.unflatten(1, (len(upper), -1))
         return (torch.bmm(upper.mT.expand(len(split), -1, -1), split) @ lower.mT).flatten(1)
 
 
