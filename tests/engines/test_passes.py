@@ -195,6 +195,21 @@ def test_single_precision_is_as_good_as_its_angles():
     torch.testing.assert_close(*means, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("backend", EXECUTORS)
+def test_a_large_angle_takes_no_digits_from_the_others(backend):
+    x, circuit = ParameterVector("x", 3), QuantumCircuit(3)
+    circuit.h(range(3))
+    for qubit in range(3):
+        circuit.rz(x[qubit], qubit)
+    circuit.rzz(x[0], 0, 2)
+    circuit.rx(1.1, range(3))
+    circuit, measured = ParameterizedCircuit(circuit, tuple(x)), observables(3, 0)
+    inputs = np.array([[1e14, 0.3, -0.7]])
+    expected = reference.expectation(circuit, measured, inputs, [])
+    angles = lower(circuit).angles(torch.tensor(inputs), torch.zeros(0, dtype=torch.float64))
+    close(open_engine(backend).compile(lower(circuit), measured).run(angles).mean, expected)
+
+
 def test_what_is_small_counts_towards_the_size_of_a_piece(monkeypatch):
     """Many gates on one qubit: matrices of the samples outweigh their states."""
     x = ParameterVector("x", 1)

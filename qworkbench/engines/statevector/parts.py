@@ -74,7 +74,7 @@ class Parts:
         return self._add(lambda made: self._constants(key, lambda: matrix[None], made.turns[0]))
 
     def add_sums(self, terms: Sequence[tuple[int, int, float]], size: int) -> int:
-        """The number of a part ``(B, size)``, sums over angles.
+        """The number of a part ``(B, size)``, sums over angles up to whole turns.
 
         Args:
             terms: ``(index, slot, coefficient)``; the angle of the slot -1 is 1.
@@ -92,7 +92,9 @@ class Parts:
             if not slots:
                 return constant
             rows = self._constants(("slots", number), lambda: np.array(slots), angles, torch.long)
-            return angles[rows].mT @ self._constants(("terms", number), lambda: coefficients[:-1], angles) + constant
+            sums = angles[rows].mT @ self._constants(("terms", number), lambda: coefficients[:-1], angles) + constant
+            # Whole turns are left out, exactly: next to a large angle the others would lose their digits in a sum.
+            return torch.atan2(torch.sin(sums), torch.cos(sums))
 
         return self._add(make)
 
