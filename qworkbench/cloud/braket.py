@@ -23,11 +23,12 @@ from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, B
 from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
 from qworkbench.cloud.immediate import ImmediateAdapter
 from qworkbench.cloud.secrets import mask, register
-from qworkbench.cloud.settings import OPTIONS
+from qworkbench.cloud.settings import check_options
 from qworkbench.errors import require, unknown_name
 
 ARN = "arn:aws:braket:::device/quantum-simulator/amazon/{}"
 SIMULATORS = ("sv1", "dm1", "tn1")
+BOTH = frozenset({"fold", "readout"})
 LOCAL = {"sv": "braket_sv", "dm": "braket_dm"}
 LISTED = 1000
 """Tasks, newest first, that are searched for a tag."""
@@ -45,9 +46,7 @@ STATES = {
 def _check(backend: Backend) -> None:
     require("braket.aws", "braket", f"the backend {backend.name!r}")
     require("qiskit_braket_provider", "braket", f"the backend {backend.name!r}")
-    for key, _ in backend.options:
-        if key not in OPTIONS:
-            raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
+    check_options(backend)
 
 
 class BraketLocalAdapter(ImmediateAdapter):
@@ -57,6 +56,8 @@ class BraketLocalAdapter(ImmediateAdapter):
         ValueError: If the simulator or an option is unknown.
         MissingExtraError: If Braket's packages are absent.
     """
+
+    mitigates = BOTH
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
@@ -118,6 +119,8 @@ class BraketAdapter:
         if name not in SIMULATORS and not name.startswith("arn:"):
             raise ValueError(f"expected braket:ARN (percent-encoded) or one of {', '.join(SIMULATORS)}, got {name!r}")
         self._arn = ARN.format(name) if name in SIMULATORS else name
+        # Amazon compiles what it sends to quantum computers, and places it; its simulators run gates as they are.
+        self.mitigates: frozenset[str] = BOTH if "quantum-simulator" in self._arn else frozenset()
         self._tag = ""
 
     @cached_property

@@ -26,8 +26,8 @@ from qworkbench.cloud.errors import (
     UnreachableError,
 )
 from qworkbench.cloud.secrets import mask, read_credential
-from qworkbench.cloud.settings import OPTIONS
-from qworkbench.errors import require, unknown_name
+from qworkbench.cloud.settings import check_options
+from qworkbench.errors import require
 
 OWN_OPTIONS = ("noise_model",)
 TOKENS = ("IONQ_API_KEY", "QISKIT_IONQ_API_TOKEN", "IONQ_API_TOKEN")
@@ -59,9 +59,7 @@ class IonQAdapter:
         require("qiskit_ionq", "ionq", "the backend 'ionq'")
         if backend.target is None:
             raise ValueError("expected ionq:DEVICE, for instance ionq:simulator or ionq:qpu.forte-1")
-        for key, _ in backend.options:
-            if key not in (*OPTIONS, *OWN_OPTIONS):
-                raise unknown_name("option of ionq", key, (*OPTIONS, *OWN_OPTIONS, "seed", "shots"))
+        check_options(backend, *OWN_OPTIONS)
         self.billable = backend.target != "simulator"
         if self.billable and backend.option("noise_model"):
             raise ValueError("expected noise_model with ionq:simulator alone")

@@ -24,7 +24,7 @@ from qworkbench.cloud.adapter import Batch, Limits, outcome
 from qworkbench.cloud.errors import CloudError, RefusedError
 from qworkbench.cloud.immediate import ImmediateAdapter
 from qworkbench.cloud.secrets import mask
-from qworkbench.cloud.settings import OPTIONS
+from qworkbench.cloud.settings import check_options
 from qworkbench.errors import unknown_name
 
 VARIABLE = "QWORKBENCH_WORKERS"
@@ -93,9 +93,7 @@ class WorkerAdapter(ImmediateAdapter):
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
-        for key, _ in backend.options:
-            if key not in OPTIONS:
-                raise unknown_name("option of worker", key, (*OPTIONS, "seed", "shots"))
+        check_options(backend)
         self._name, slash, self._device = (backend.target or "").partition("/")
         if not slash or not self._device:
             examples = ", ".join(example for example, _ in DEVICES.values())

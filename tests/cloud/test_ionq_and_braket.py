@@ -93,7 +93,7 @@ class TestIonQ:
         ("uri", "message"),
         [
             ("ionq", "expected ionq:DEVICE"),
-            ("ionq:simulator?noise=x", "did you mean 'noise_model'"),
+            ("ionq:simulator?noise=x", "did you mean .*'noise_model'"),
             (PAID + "&noise_model=x", "alone"),
         ],
     )
