@@ -7,6 +7,7 @@ Counts come from the ``Sampler``, whose options run client-side: ``dynamical_dec
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -79,6 +80,7 @@ class IBMAdapter:
         self._backend, self._mode_name = backend, backend.option("mode", "job")
         self.limits = Limits(max(1, MAX_EXECUTIONS // (backend.shots or 1024)), MAX_EXECUTIONS, per_minute=5)
         self._jobs: dict[str, Any] = {}
+        self._accepted: str | None = None
 
     @cached_property
     def _service(self) -> Any:
@@ -95,7 +97,14 @@ class IBMAdapter:
         register((service.active_account() or {}).get("token"))
         for client in service._get_api_clients().values():
             _repeat_reads_alone(client._session)
+            client._session.hooks["response"].append(self._note_acceptance)
         return service
+
+    def _note_acceptance(self, response: Any, *_: Any, **__: Any) -> None:
+        """Keep the id of a job that IBM has accepted, whatever its client stumbles over afterwards."""
+        if response.request.method == "POST" and response.ok and response.request.path_url.endswith("/jobs"):
+            with contextlib.suppress(ValueError, AttributeError):
+                self._accepted = response.json().get("id")
 
     @cached_property
     def _device(self) -> Any:
@@ -142,10 +151,13 @@ class IBMAdapter:
 
     def submit(self, batch: Batch, tag: str) -> str:
         """See ``Adapter``; a session or batch that has closed is given up for single jobs."""
+        self._accepted = None
         with _mapped(sending=True):
             try:
                 job = self._sampler(tag, batch.shots).run(_pubs(batch), shots=batch.shots)
             except Exception as error:
+                if self._accepted:
+                    return str(self._accepted)
                 if self._mode is self._device or not re.search(r"session.*closed|\b1217\b", str(error), re.IGNORECASE):
                     raise
                 warnings.warn("the session is closed; further jobs are sent one by one", stacklevel=2)

@@ -39,7 +39,7 @@ class IBMStub(Loopback):
         self.fake = FakeManilaV2()
         self.jobs, self.sessions = {}, {}
         self.delay, self.outcome, self.read_once = delay, "ok", False
-        self.plan = "Open"
+        self.plan, self.accepts_as = "Open", DEVICE
         self.lag = 0
         """How many look-ups by tag miss jobs, as lists of real services may."""
         self._one_at_a_time = threading.Lock()
@@ -132,7 +132,7 @@ class IBMStub(Loopback):
         now = datetime.datetime.now(datetime.UTC).isoformat()
         self.jobs[name] = {"id": name, "body": body, "raw": raw, "state": "Queued", "result": None, "created": now}
         threading.Thread(target=self._work, args=(self.jobs[name],), daemon=True).start()
-        return 200, {"id": name, "backend": DEVICE, "session_id": raw.get("session_id")}
+        return 200, {"id": name, "backend": self.accepts_as, "session_id": raw.get("session_id")}
 
     def _list(self, tags):
         if self.lag:
