@@ -92,6 +92,10 @@ class IBMAdapter:
             given["instance"] = instance
         if not os.environ.get("QISKIT_IBM_TOKEN") and (token := read_credential("ibm", "QISKIT_IBM_TOKEN")):
             given["token"] = token
+            # With a token in hand, IBM's client asks the environment for nothing else.
+            for key in ("channel", "instance", "url"):
+                if key not in given and (value := os.environ.get(f"QISKIT_IBM_{key.upper()}")):
+                    given[key] = value
         with _mapped():
             service = QiskitRuntimeService(**given)
         register((service.active_account() or {}).get("token"))

@@ -78,6 +78,11 @@ class RemoteRunner:
         self._level = int(backend.option("optimization_level", "1") or 1)
         self._dispatcher: Dispatcher | None = None
 
+    @property
+    def largest_submission(self) -> int | None:
+        """See ``CircuitEngine``."""
+        return self._adapter.limits.executions
+
     def _dispatch(self, batches: Sequence[tuple[str, Batch]]) -> list[Counts]:
         if self._dispatcher is None:
             journal = Journal(self._settings.journal)
@@ -93,7 +98,7 @@ class RemoteRunner:
         def run(values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
             assert shots is not None
             batch = Batch(tuple(compiled), tuple(slot.name for slot in slots), values, shots, seed)
-            pieces = list(batch.pieces(self._adapter.limits.executions))
+            pieces = list(batch.pieces(self.largest_submission))
             self.usage.add(submissions=len(pieces) - 1)
             found = self._dispatch([(self._key(text, piece, part), part) for *piece, part in pieces])
             counts: Counts = [[{}] * len(values) for _ in reads]

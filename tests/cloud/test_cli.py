@@ -152,6 +152,11 @@ def test_a_plan_counts_what_training_runs(clean_environment, command):
     assert rows[1].usd < rows[0].usd and rows[2].usd < rows[0].usd
     assert tariff.source and tariff.as_of
 
+    code, text, error = command("plan", "moons", "--backend", "ibm:ibm_torino?shots=10", "--param", "epochs=1")
+    (source,) = [line for line in text.splitlines() if line.startswith("source: ")]
+    assert code == 0 and "days ago, so compare with https://www.ibm.com/quantum/pricing" in source
+    assert "warning" not in error
+
     shown = json.loads(command("plan", "moons", "--backend", "braket:sv1", "--param", "epochs=1", "--json")[1])
     asked = shown["plan"][0]
     assert asked["tasks"] == asked["circuits"]
