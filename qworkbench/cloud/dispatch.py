@@ -222,10 +222,11 @@ class Dispatcher:
             # No answer: accepted or not? Only the vendor knows.
             self.journal.update(job.tag, states.AMBIGUOUS, error=mask(f"{type(error).__name__}: {error}"))
             return self.settle(self.journal.get(job.tag), batch)
+        else:
+            self.journal.update(job.tag, states.SUBMITTED, job_id=job_id)
+            return self.journal.get(job.tag)
         finally:
             self.journal.release(job.tag)
-        self.journal.update(job.tag, states.SUBMITTED, job_id=job_id)
-        return self.journal.get(job.tag)
 
     def _per_minute(self) -> int | None:
         return self._settings.rate or self._adapter.limits.per_minute

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ class IBMAdapter:
         self._backend, self._mode_name = backend, backend.option("mode", "job")
         self.limits = Limits(max(1, MAX_EXECUTIONS // (backend.shots or 1024)), MAX_EXECUTIONS, per_minute=5)
         self._jobs: dict[str, Any] = {}
-        self._accepted: str | None = None
+        self._accepted = threading.local()  # a submit that was given up waiting for goes on in its thread
 
     @cached_property
     def _service(self) -> Any:
@@ -99,16 +100,21 @@ class IBMAdapter:
         with _mapped():
             service = QiskitRuntimeService(**given)
         register((service.active_account() or {}).get("token"))
+        self._guard(service)
+        return service
+
+    def _guard(self, service: Any) -> None:
+        """Mend all of the service's clients, of which there is one an instance."""
         for client in service._get_api_clients().values():
             _repeat_reads_alone(client._session)
-            client._session.hooks["response"].append(self._note_acceptance)
-        return service
+            if self._note_acceptance not in client._session.hooks["response"]:
+                client._session.hooks["response"].append(self._note_acceptance)
 
     def _note_acceptance(self, response: Any, *_: Any, **__: Any) -> None:
         """Keep the id of a job that IBM has accepted, whatever its client stumbles over afterwards."""
         if response.request.method == "POST" and response.ok and response.request.path_url.endswith("/jobs"):
             with contextlib.suppress(ValueError, AttributeError):
-                self._accepted = response.json().get("id")
+                self._accepted.id = response.json().get("id")
 
     @cached_property
     def _device(self) -> Any:
@@ -122,6 +128,7 @@ class IBMAdapter:
                 raise RefusedError(
                     f"IBM has no device {self._backend.target!r} for this account, which may use: {known}"
                 ) from None
+            self._guard(self._service)
             self._check_plan(device)
             return device
 
@@ -155,13 +162,13 @@ class IBMAdapter:
 
     def submit(self, batch: Batch, tag: str) -> str:
         """See ``Adapter``; a session or batch that has closed is given up for single jobs."""
-        self._accepted = None
+        self._accepted.id = None
         with _mapped(sending=True):
             try:
                 job = self._sampler(tag, batch.shots).run(_pubs(batch), shots=batch.shots)
             except Exception as error:
-                if self._accepted:
-                    return str(self._accepted)
+                if self._accepted.id:
+                    return str(self._accepted.id)
                 if self._mode is self._device or not re.search(r"session.*closed|\b1217\b", str(error), re.IGNORECASE):
                     raise
                 warnings.warn("the session is closed; further jobs are sent one by one", stacklevel=2)

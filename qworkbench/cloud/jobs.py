@@ -85,7 +85,9 @@ def cancel(journal: Journal, name: str) -> Job:
     if job.state == states.INTENT:
         # Nothing of it was sent, so nothing of the budget stays reserved for it.
         journal.update(job.tag, states.CANCELLED, only_from=(states.INTENT,), cost=0.0)
-        return journal.get(job.tag)
+        job = journal.get(job.tag)
+        if job.state == states.CANCELLED:
+            return job
     if job.state != states.SUBMITTED or job.job_id is None:
         raise ValueError(f"expected a job that is with the vendor, got {job.tag}, which is {job.state}")
     adapter, job_id = open_adapter(Backend.parse(job.backend)), job.job_id

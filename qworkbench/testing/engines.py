@@ -248,7 +248,7 @@ def _compare_gradient(probe: _Probe, found: np.ndarray, exact: np.ndarray, devia
 
 
 def _work(probe: _Probe) -> None:
-    """one transpilation a compile, one submission (or as few as the vendor takes) a forward and one a gradient"""
+    """one transpilation a compile, one submission a forward and one a gradient, or as few as the vendor takes"""
     circuit, observables, usage = _probe_circuit(), _probe_observables(), probe.engine.usage
     before = replace(usage)
     program = probe.engine.compile(circuit, observables)
