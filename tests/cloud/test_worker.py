@@ -131,10 +131,24 @@ def test_workers_are_listed_and_not_made_twice(worker, capsys):
     assert "exists already" in shown.err and "did you mean 'iqm'" in shown.err
 
 
-@pytest.mark.skipif(
-    not (REAL / "iqm").is_dir(),
-    reason="QWORKBENCH_TEST_WORKERS names no folder with a worker made by 'qworkbench workers create iqm'",
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("iqm", "iqm-fake:adonis"),
+        ("aqt", "aqt-offline:noisy"),
+        ("aqt", "aqt-offline:ideal"),
+        ("alice-bob", "ab-local:EMU:40Q:LOGICAL_TARGET"),
+    ],
 )
-def test_iqm(clean_environment, monkeypatch):
+def test_real_vendors(name, device, clean_environment, monkeypatch):
+    if not (REAL / name).is_dir():
+        pytest.skip(f"QWORKBENCH_TEST_WORKERS names no folder with a worker made by 'qworkbench workers create {name}'")
     monkeypatch.setenv("QWORKBENCH_WORKERS", str(REAL))
-    assert len(check_adapter("worker:iqm/iqm-fake:adonis")) == len(ADAPTER_CHECKS)
+    assert len(check_adapter(f"worker:{name}/{device}")) == len(ADAPTER_CHECKS)
+    twice = [
+        QuantumLayer(angle_encoding(2), z_each(2), f"worker:{name}/{device}?shots=200&seed=3", dtype=torch.float64)(
+            torch.tensor([[0.3, 1.9]], dtype=torch.float64)
+        )
+        for _ in range(2)
+    ]
+    assert torch.equal(*twice)
