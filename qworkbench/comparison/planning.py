@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,14 @@ from sklearn.base import clone
 
 from qworkbench.backend import Backend
 from qworkbench.cloud.prices import Tariff, tariff
+from qworkbench.cloud.registry import open_adapter
 from qworkbench.comparison.contestants import backend_parameters
 from qworkbench.engines.base import Usage
 from qworkbench.engines.mitigation import Mitigation
-from qworkbench.engines.remote import DEFAULT_SHOTS
+from qworkbench.engines.registry import is_remote
+from qworkbench.engines.remote import DEFAULT_SHOTS, check_mitigation
 from qworkbench.engines.runners import CircuitEngine, Read, Run
+from qworkbench.errors import MissingExtraError
 
 FEWER_SHOTS = 4
 """The plan shows besides what this fraction of the shots would cost."""
@@ -84,7 +88,7 @@ def plan(
         tariff that was used, None if the vendor publishes none.
 
     Raises:
-        ValueError: If the model runs no circuits.
+        ValueError: If the model runs no circuits, or the vendor would undo the mitigation.
     """
     described = Backend.parse(backend)
     if not backend_parameters(model):
@@ -92,6 +96,9 @@ def plan(
     prices = tariff(described)
     shots = described.shots or DEFAULT_SHOTS
     mitigation = Mitigation.of(described)
+    if mitigation.needs and is_remote(described.name):
+        with contextlib.suppress(MissingExtraError):  # a plan needs nothing installed
+            check_mitigation(described, mitigation, open_adapter(described))
     sizes = _submissions(model, X, y, X_test, shots, mitigation)
     rows = [_row("as asked", sizes, prices)]
     gradients = [key for key in model.get_params() if key.rpartition("__")[2] == "gradient"]

@@ -41,11 +41,7 @@ def remote_engine(backend: Backend) -> CircuitEngine:
     mask_logs()
     mitigation = Mitigation.of(backend)
     adapter = open_adapter(backend)
-    if impossible := mitigation.needs - mitigates(adapter):
-        raise ValueError(
-            f"{backend} cannot do what the mitigation needs ({', '.join(sorted(impossible))}): the other side compiles "
-            "what it is sent, which cancels folded gates and may move qubits away from their calibration"
-        )
+    check_mitigation(backend, mitigation, adapter)
     settings = read_settings(backend, remote=adapter.remote)
     prices = tariff(backend)
     free = prices is not None and prices.usd(1, 1) == 0
@@ -64,6 +60,19 @@ def remote_engine(backend: Backend) -> CircuitEngine:
 def mitigates(adapter: Adapter) -> frozenset[str]:
     """What a vendor's way to run circuits leaves possible: ``fold``, ``readout``."""
     return frozenset(getattr(adapter, "mitigates", ()))
+
+
+def check_mitigation(backend: Backend, mitigation: Mitigation, adapter: Adapter) -> None:
+    """Refuse mitigation that a vendor's compiler would undo.
+
+    Raises:
+        ValueError: If it would.
+    """
+    if impossible := mitigation.needs - mitigates(adapter):
+        raise ValueError(
+            f"{backend} cannot do what the mitigation needs ({', '.join(sorted(impossible))}): the other side compiles "
+            "what it is sent, which cancels folded gates and may move qubits away from their calibration"
+        )
 
 
 class RemoteRunner:

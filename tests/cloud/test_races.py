@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -60,6 +62,22 @@ def test_threads_of_one_process_share_a_job(ibm, monkeypatch):
         thread.join(60)
     assert not errors and len(found) == 3
     assert len(ibm.jobs) == 1 and all(torch.equal(each, found[0]) for each in found)
+
+
+def test_processes_at_one_journal_share_a_job(ibm):
+    ibm.delay = 0.3
+    code = f"""
+import torch
+from circuits import angle_encoding, z_each
+from qworkbench import QuantumLayer
+uri = "ibm:{DEVICE}?shots=50&budget=4&rate=1000&grace=5"
+layer = QuantumLayer(angle_encoding(2), z_each(2), uri, dtype=torch.float64)
+print(layer(torch.tensor([[0.3, 1.9]], dtype=torch.float64)).tolist())
+"""
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [process.communicate(timeout=120)[0] for process in started]
+    assert {process.returncode for process in started} == {0}
+    assert len(set(found)) == 1 and len(ibm.jobs) == 1
 
 
 def test_an_accepted_job_is_kept_whatever_the_client_stumbles_over_afterwards(ibm):

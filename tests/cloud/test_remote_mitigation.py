@@ -190,6 +190,8 @@ def test_ionq_would_cancel_the_folds(clean_environment):
     pytest.importorskip("qiskit_ionq")
     with pytest.raises(ValueError, match="the other side compiles what it is sent"):
         open_engine("ionq:simulator?mitigation=zne")
+    with pytest.raises(ValueError, match="the other side compiles what it is sent"):
+        plan(VariationalClassifier(epochs=1), np.eye(2), [0, 1], "ionq:simulator?mitigation=zne")
 
 
 @pytest.mark.parametrize("options", ["", "&mitigation=zne", "&mitigation=readout,zne&zne_scales=1,3,5"])
