@@ -105,6 +105,11 @@ class CircuitEngine(NothingToClose):
         self._runner, self._name, self._mitigation = runner, name, mitigation
         self._seeds = np.random.SeedSequence(seed)
 
+    @property
+    def largest_submission(self) -> int | None:
+        """Bound circuits that the other side takes at a time; None if any number."""
+        return getattr(self._runner, "largest_submission", None)
+
     def compile(self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], gradient: str = "auto") -> Program:
         """See ``Engine``; ``auto`` is ``parameter-shift``."""
         check_gradient(gradient, [])
