@@ -31,7 +31,8 @@ class BornMachineDetector(ThresholdedDetector):
     Each of the first principal components is a number of ``n_bits`` bits: a bin of ``[-1, 1]``, whose inner 80% holds
     96% of the training events. Training maximises the likelihood of the training events' bins; a step is one circuit,
     whatever their number. The density of an event is interpolated between the bins' centres, and beyond the outermost
-    bins falls like a Gaussian whose deviation is a bin. Features are scaled inside, as in ``QGANDetector``.
+    bins falls like a Gaussian whose deviation is a bin. What the components leave out is taken off as well; see
+    ``Safeguard``. Features are scaled inside, as in ``QGANDetector``.
 
     A fitted detector has ``module_``, ``scaler_``, ``loss_curve_`` (nats an event), ``offset_``, ``usage_`` and
     ``n_parameters_``. A call that scores runs one circuit.
