@@ -86,7 +86,15 @@ def test_one_class_components_and_clusters_are_scikit_learn_on_our_gram_matrix(m
     kernel = kernel_of(QuantumOneClassSVM(), X)
     gram, cross = kernel(X), kernel(X[:7] + 0.1, X)
     peer = OneClassSVM(kernel="precomputed", nu=0.1).fit(gram)
-    np.testing.assert_allclose(QuantumOneClassSVM().fit(X).score_samples(X[:7] + 0.1), peer.score_samples(cross))
+    detector = QuantumOneClassSVM(random_state=0).fit(X)
+    own, beyond = detector._parts(X[:7] + 0.1)
+    kept = beyond == 0
+    assert kept.sum() > 3
+    np.testing.assert_allclose(-own[kept], peer.score_samples(cross)[kept])
+    # Two moons leave their centre empty, so that the densities of the features take part.
+    assert detector.safeguard_.marginal_weight_ > 0
+    total = detector.safeguard_.oddness(X[:7] + 0.1, own, beyond)
+    np.testing.assert_allclose(detector.score_samples(X[:7] + 0.1), -total)
     components = KernelPCA(3, kernel="precomputed", eigen_solver="dense").fit(gram)
     model = QuantumKernelPCA(n_components=3)
     np.testing.assert_allclose(model.fit_transform(X), components.transform(gram), atol=1e-10)
