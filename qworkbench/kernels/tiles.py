@@ -97,7 +97,8 @@ class FidelityTiles:
             "kernel": "fidelity",
             "circuit": circuit_digest(self.circuit),
             "weights": list(self.weights),
-            "bandwidth": self.bandwidth if isinstance(self.bandwidth, float) else list(self.bandwidth),
+            # The kernel keeps its logarithm, whose last bits may depend on the machine.
+            "bandwidth": [float(f"{factor:.12g}") for factor in np.atleast_1d(self.bandwidth)],
             "method": self.method,
             "backend": str(self.backend if self.sampled else replace(self.backend, seed=None)),
         }
