@@ -103,7 +103,9 @@ def read_rows(data: str, features: Sequence[str] | None = None, target: str | No
     if not pieces:
         raise ValueError(f"expected at least one row in {stream.name}, got none")
     labels = [piece.y for piece in pieces if piece.y is not None]
-    return Rows(np.concatenate([piece.X for piece in pieces]), stream.names, np.concatenate(labels) if labels else None)
+    # In C order, as load_dataset gives them: sums over rows, such as a scaler's, depend on it in their last bits.
+    X = np.ascontiguousarray(np.concatenate([piece.X for piece in pieces]))
+    return Rows(X, stream.names, np.concatenate(labels) if labels else None)
 
 
 def sample_rows(stream: RowStream, limit: int | None, seed: int) -> Rows:

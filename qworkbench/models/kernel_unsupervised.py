@@ -81,6 +81,10 @@ class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
     def _score(self, X: np.ndarray) -> np.ndarray:
         return -self.safeguard_.oddness(X, *self._parts(X))
 
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        return self._with_errors("score_samples", X, groups)
+
 
 class QuantumKernelPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, KernelMachine):
     """Principal components in the feature space of a quantum kernel (Scholkopf, Smola & Muller 1998).
@@ -143,6 +147,10 @@ class QuantumKernelPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kernel
         """Components of shape ``(N, n_components)``."""
         cross = self._cross(X)
         return self.solver_.transform(cross)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Components and their standard errors, each ``(N, n_components)``; see ``models.base.with_errors``."""
+        return self._with_errors("transform", X, groups)
 
 
 class QuantumSpectralClustering(ClusterMixin, KernelMachine):

@@ -205,6 +205,8 @@ class StatevectorSampler:
 class StatevectorOverlap:
     """Fidelities from one batch of states and one matrix product."""
 
+    noiseless = True
+
     def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None, executor: str) -> None:
         self._states_of, self._usage, self._shots = States(circuit, executor), usage, shots
         self.differentiable = shots is None
