@@ -37,7 +37,7 @@ class Config:
 
     n_seeds: int = 10
     """seeds of the sweep over sizes; each draws training events and weights anew"""
-    n_side_seeds: int = 3
+    n_side_seeds: int = 5
     """seeds of the other sweeps"""
     sizes: tuple[int, ...] = (100, 300, 1000, 3000)
     """training events of the first sweep, on the physics features"""
@@ -49,7 +49,7 @@ class Config:
     """shares of signal among the training events"""
     n_test: int = 2000
     """test events of QCD and of each signal"""
-    n_device_test: int = 300
+    n_device_test: int = 60
     """of each in the sweep over backends"""
     shots: int = 1024
     """shots a circuit"""

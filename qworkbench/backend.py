@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote
 
+MITIGATION = ("mitigation", "noise_scale", "zne_fit", "zne_scales")
+"""Options that say what is done against noise, wherever counts or exact values come from bound circuits."""
 SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
 
 

@@ -150,33 +150,41 @@ class AngleMap:
         return product @ coefficients
 
     def _table(self, dtype: torch.dtype, device: torch.device) -> Table:
+        """The table, made once unless torch only traces."""
+        found = self._tables.get((dtype, device))
+        if found is None:
+            # Made in inference mode it would be of no use in training, where it is kept for as well.
+            with torch.inference_mode(False):
+                found = self._make_table(dtype, device)
+            if type(found.coefficients) is torch.Tensor:
+                self._tables[dtype, device] = found
+        return found
+
+    def _make_table(self, dtype: torch.dtype, device: torch.device) -> Table:
         """Selections as matrix products, which torch differentiates faster than it does indexing."""
-        key = (dtype, device)
-        if key not in self._tables:
-            unique = sorted({m for monomials in self._monomials.values() for m in monomials})
-            used = sorted({column for monomial in unique for column in monomial})
-            place = {column: i + 1 for i, column in enumerate(used)}
-            degree = max([1, *(len(m) for m in unique)])
-            factors = torch.zeros((degree, 1 + len(used), len(unique)), dtype=torch.float64)
-            coefficients = torch.zeros((len(unique), self.n_angles), dtype=torch.float64)
-            row = {monomial: i for i, monomial in enumerate(unique)}
-            for monomial, i in row.items():
-                for k in range(degree):
-                    factors[k, place[monomial[k]] if k < len(monomial) else 0, i] = 1
-            for slot, monomials in self._monomials.items():
-                for monomial, factor in monomials.items():
-                    coefficients[row[monomial], slot] = factor
-            if degree == 1:
-                factors, coefficients = factors[:0], factors[0] @ coefficients
-            inputs = [column for column in used if column < self._n_inputs]
-            weights = [column - self._n_inputs for column in used if column >= self._n_inputs]
-            self._tables[key] = Table(
-                torch.tensor(inputs, dtype=torch.long, device=device),
-                torch.tensor(weights, dtype=torch.long, device=device),
-                tuple(factors.to(dtype=dtype, device=device)),
-                coefficients.to(dtype=dtype, device=device),
-            )
-        return self._tables[key]
+        unique = sorted({m for monomials in self._monomials.values() for m in monomials})
+        used = sorted({column for monomial in unique for column in monomial})
+        place = {column: i + 1 for i, column in enumerate(used)}
+        degree = max([1, *(len(m) for m in unique)])
+        factors = torch.zeros((degree, 1 + len(used), len(unique)), dtype=torch.float64)
+        coefficients = torch.zeros((len(unique), self.n_angles), dtype=torch.float64)
+        row = {monomial: i for i, monomial in enumerate(unique)}
+        for monomial, i in row.items():
+            for k in range(degree):
+                factors[k, place[monomial[k]] if k < len(monomial) else 0, i] = 1
+        for slot, monomials in self._monomials.items():
+            for monomial, factor in monomials.items():
+                coefficients[row[monomial], slot] = factor
+        if degree == 1:
+            factors, coefficients = factors[:0], factors[0] @ coefficients
+        inputs = [column for column in used if column < self._n_inputs]
+        weights = [column - self._n_inputs for column in used if column >= self._n_inputs]
+        return Table(
+            torch.tensor(inputs, dtype=torch.long, device=device),
+            torch.tensor(weights, dtype=torch.long, device=device),
+            tuple(factors.to(dtype=dtype, device=device)),
+            coefficients.to(dtype=dtype, device=device),
+        )
 
     def _walk(self, tree: sympy.Expr, inputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         if tree.is_Symbol:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,13 @@ class _Expectation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         shared, per_sample = ctx.saved_tensors
+        with full_precision(shared.device):
+            return (*_Expectation._gradient(ctx, shared, per_sample, cotangent), None)
+
+    @staticmethod
+    def _gradient(
+        ctx: Any, shared: torch.Tensor, per_sample: torch.Tensor, cotangent: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[1])
         if not torch.is_grad_enabled():
             gradient = ctx.program.vjp(Angles(shared, per_sample), cotangent, needs)
@@ -54,7 +62,14 @@ class _Expectation(torch.autograd.Function):
                 "second derivatives need an exact program, which this backend or gradient method is not; "
                 "train on 'statevector' with gradient='adjoint'"
             )
-        return (gradient.shared if needs[0] else None, gradient.per_sample if needs[1] else None, None)
+        return gradient.shared if needs[0] else None, gradient.per_sample if needs[1] else None
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """A context without autocast: angles of half precision are coarse, and no engine has states of it."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 class QuantumLayer(nn.Module):
@@ -167,12 +182,15 @@ class QuantumLayer(nn.Module):
             ValueError: If the shape is wrong, or an input or weight is not finite.
         """
         angles = self._angles(inputs)
-        return _Expectation.apply(angles.shared, angles.per_sample, self._open()[1]).to(inputs.dtype)
+        with full_precision(inputs.device):
+            return _Expectation.apply(angles.shared, angles.per_sample, self._open()[1]).to(inputs.dtype)
 
     def estimate(self, inputs: torch.Tensor) -> Expectation:
         """Expectation values with their standard errors, each ``(B, n_observables)``; no gradient."""
         with torch.no_grad():
-            return self._open()[1].run(self._angles(inputs))
+            angles = self._angles(inputs)
+            with full_precision(inputs.device):
+                return self._open()[1].run(angles)
 
     def _angles(self, inputs: torch.Tensor) -> Angles:
         if not torch.is_tensor(inputs) or not inputs.is_floating_point():
@@ -182,7 +200,8 @@ class QuantumLayer(nn.Module):
             raise ValueError(f"expected inputs of shape (B, {self.n_inputs}), got {tuple(inputs.shape)}")
         compute = torch.float32 if inputs.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
         inputs, weights = inputs.to(compute), self.weights.to(compute)
-        angles = self._lowered.angles(inputs, weights)
+        with full_precision(inputs.device):
+            angles = self._lowered.angles(inputs, weights)
         # One sum finds what is not finite; that it may overflow by itself is looked into before anything is said.
         total = float(angles.shared.detach().sum() + angles.per_sample.detach().sum())
         if not (math.isfinite(total) or all(torch.isfinite(part).all() for part in angles)):

@@ -104,7 +104,15 @@ class LoweredCircuit:
         Args:
             inputs: Shape ``(N, n_inputs)``.
             weights: Shape ``(n_weights,)``.
+
+        Raises:
+            RuntimeError: Inside a transform of ``torch.func``, which would have to see into the engine.
         """
+        if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in (inputs, weights)):
+            raise RuntimeError(
+                "expected plain tensors, got those of a torch.func transform (vmap, grad, jacrev, ...); pass samples "
+                "as one batch, and differentiate with torch.autograd"
+            )
         shared = weights if self.shared_map.copies == "weights" else self.shared_map(inputs[:0], weights, 1)[0]
         if self.per_sample_map.copies == "inputs":
             return Angles(shared, inputs)

@@ -2,7 +2,7 @@
 
     python scripts/detector_table.py
 
-It takes about two minutes of one core, and needs the extra pyod.
+It takes about three minutes of one core, and needs the extra pyod.
 """
 
 from __future__ import annotations

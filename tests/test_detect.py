@@ -168,6 +168,23 @@ def test_a_bad_cell_is_named_by_row_and_leaves_no_file(detect: Detect, monkeypat
     assert not Path("s.csv").exists() and not list(Path().glob(".*"))
 
 
+def test_text_among_numbers_is_named_by_row(detect: Detect) -> None:
+    bad = NEW.astype(object)
+    bad.loc[30, "p"] = "oops"
+    bad.to_csv("bad.csv", index=False)
+    error = detect("background.csv", "bad.csv", "-m", "gmm", "--out", "s.csv")
+    assert "expected numbers in the column 'p', got 'oops' in row 30" in error
+    assert not Path("s.csv").exists()
+
+
+def test_normal_rows_of_a_table_train_without_naming_the_task(detect: Detect) -> None:
+    files = "labelled.csv?target=kind&normal=ok", "new.csv"
+    named = detect(files[0] + "&task=anomaly", files[1], "-m", "gmm")
+    assert detect(*files, "-m", "gmm")["score"] == named["score"]
+    NEW[:250].to_csv("ok.csv", index=False)
+    assert detect("ok.csv", "new.csv", "-m", "gmm")["score"] == pytest.approx(named["score"])
+
+
 def test_a_saved_detector_takes_no_training(detect: Detect) -> None:
     detect("background.csv", "new.csv", "-m", "gmm", "--save", "d.qwb")
     assert "leave out --contamination" in detect("d.qwb", "new.csv", "--contamination", "0.1")

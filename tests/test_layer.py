@@ -282,3 +282,50 @@ def test_one_observable_needs_no_list():
 def test_what_print_shows():
     assert "statevector" in repr(layer())
     assert "2 inputs" in repr(layer())
+
+
+EXECUTORS = ["statevector", "statevector?executor=torch"]
+
+
+@pytest.mark.parametrize("backend", EXECUTORS)
+def test_a_layer_first_used_in_inference_mode_can_be_trained(backend):
+    model, expected = layer(backend), layer(backend)
+    with torch.inference_mode():
+        evaluated = model(inputs())
+    for each in (model, expected):
+        each(inputs()).sum().backward()
+    assert torch.equal(evaluated, expected(inputs()).detach())
+    assert torch.equal(model.weights.grad, expected.weights.grad)
+
+
+@pytest.mark.parametrize("backend", EXECUTORS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_leaves_angles_and_states_in_full_precision(backend, dtype):
+    model, x = layer(backend, dtype=torch.float32), inputs(dtype=torch.float32)
+    expected = model(x)
+    with torch.autocast("cpu", dtype=dtype):
+        found = model(x)
+        estimated = model.estimate(x).mean
+        assert model(x.to(dtype)).dtype == dtype
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected) and torch.equal(estimated, expected)
+    gradients = [torch.autograd.grad(mean.square().sum(), model.weights) for mean in (expected, found)]
+    assert torch.equal(*(gradient for (gradient,) in gradients))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad, torch.func.jacrev, torch.func.jacfwd])
+def test_transforms_that_cannot_see_into_a_circuit_are_refused_and_harm_nothing(transform):
+    model = layer()
+    expected = layer()(inputs())
+    with pytest.raises(RuntimeError, match=r"torch\.func transform"):
+        x = inputs(4)
+        transform(lambda x: model(x).sum())(x.reshape(2, 2, 2) if transform is torch.func.vmap else x)
+    assert torch.equal(copy.deepcopy(model)(inputs()), expected)
+
+
+def test_a_layer_survives_a_failed_export():
+    model = layer("statevector?executor=torch")
+    with pytest.raises(Exception, match="data-dependent"):
+        torch.export.export(model, (inputs(),))
+    assert torch.equal(copy.deepcopy(model)(inputs()), layer("statevector?executor=torch")(inputs()))

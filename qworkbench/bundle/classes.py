@@ -54,6 +54,7 @@ CLASSES: dict[str, str] = {
     "QuantumSpectralClustering": "qworkbench.models.kernel_unsupervised",
     "Ridge": "sklearn.linear_model",
     "RobustScaler": "sklearn.preprocessing",
+    "Safeguard": "qworkbench.models.safeguard",
     "SVC": "sklearn.svm",
     "SVR": "sklearn.svm",
     "ShrunkCovariance": "sklearn.covariance",

@@ -57,19 +57,19 @@ def register(app: typer.Typer) -> None:
 def compare(
     datasets: Annotated[list[str], typer.Argument(help="Names (moons?noise=0.2) or files (a.csv?target=y).")],
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="May be repeated. [default: all that fit]")
+        list[str] | None, typer.Option("--model", "-m", help="May be repeated.", show_default="all that fit")
     ] = None,
     folds: Annotated[int, typer.Option(help="Outer folds.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 1,
     trials: Annotated[int, typer.Option(help="Settings tried for each model and fold; 1: no tuning.")] = 8,
     preprocessing: Preprocessing = STANDARDIZE,
-    metric: Annotated[str | None, typer.Option(help="Primary metric. [default: the task's]")] = None,
+    metric: Annotated[str | None, typer.Option(help="Primary metric.", show_default="the task's")] = None,
     backend: BackendOption = None,
     budget: Budget = None,
     ladder: Annotated[bool, typer.Option(help="Score trained quantum models with shots and noise.")] = True,
     rung: Annotated[
         list[str] | None,
-        typer.Option(help="Step of the ladder or backend URI; may be repeated. [default: all]"),
+        typer.Option(help="Step of the ladder or backend URI; may be repeated.", show_default="all"),
     ] = None,
     shots: Annotated[int, typer.Option(help="Shots of the ladder.")] = 1024,
     noise: Annotated[str, typer.Option(help="The ladder's noisy backend.")] = "aer?noise=fake_torino",

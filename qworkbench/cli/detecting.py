@@ -42,7 +42,7 @@ def detect(
         typer.Option(help="Share of normal rows beyond the threshold, set on 30 % held out from training."),
     ] = None,
     max_train: Annotated[
-        int | None, typer.Option(min=2, help="Train on so many rows, drawn from all. [default: all]")
+        int | None, typer.Option(min=2, help="Train on so many rows, drawn from all.", show_default="all")
     ] = None,
     param: Param = None,
     backend: BackendOption = None,

@@ -164,9 +164,11 @@ def background_and_scored(
     import numpy as np
     from sklearn.model_selection import train_test_split
 
-    from qworkbench.cli.rows import Rows, in_memory, labelled, open_rows, sample_rows
+    from qworkbench.cli.rows import Rows, in_memory, labelled, open_rows, sample_rows, says_normal
     from qworkbench.datasets import load_dataset
 
+    if says_normal(train):
+        train += "&task=anomaly"
     if not labelled(train):
         stream = open_rows(train)
         background = sample_rows(stream, max_train, seed)

@@ -46,15 +46,13 @@ def gram(
     from qworkbench.kernels.tiles import array_digest
 
     rows, others, labels = _numbers(data, columns, preprocessing)
-    kernel = _kernel(circuit, rows.shape[1], n_qubits, n_layers, backend, seed)
-    if not 0 < bandwidth < float("inf"):
-        raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
+    kernel = _kernel(circuit, rows.shape[1], n_qubits, n_layers, bandwidth, backend, seed)
     start = time.perf_counter()
     with interruptible(), progress_bar() as progress:
         matrix = gram_matrix(
             kernel,
-            bandwidth * rows,
-            None if others is None else bandwidth * others,
+            rows,
+            others,
             out=out,
             scheduler=scheduler,
             workers=workers,
@@ -90,7 +88,9 @@ def _numbers(data: str, columns: str | None, preprocessing: list[str]) -> tuple[
     return fitted.transform(table.X), fitted.transform(others.X), table.y
 
 
-def _kernel(circuit: str, n_features: int, n_qubits: int | None, n_layers: int, backend: str, seed: int) -> Any:
+def _kernel(
+    circuit: str, n_features: int, n_qubits: int | None, n_layers: int, bandwidth: float, backend: str, seed: int
+) -> Any:
     from circuits import FEATURE_MAPS, from_qasm
     from qworkbench.kernels import QuantumKernel
     from qworkbench.models.base import resolve_circuit, seeded
@@ -102,7 +102,7 @@ def _kernel(circuit: str, n_features: int, n_qubits: int | None, n_layers: int, 
     feature_map = resolve_circuit(chosen, FEATURE_MAPS, n_features, n_qubits, n_layers)
     if feature_map.n_weights:
         raise ValueError(f"expected a feature map without weights, got {feature_map.n_weights}")
-    return QuantumKernel(feature_map, seeded(backend, seed))
+    return QuantumKernel(feature_map, seeded(backend, seed), bandwidth=bandwidth)
 
 
 def _keep_labels(labels: Any, out: Path) -> None:

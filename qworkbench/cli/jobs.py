@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from qworkbench.cloud.journal import Journal
 
 JournalOption = Annotated[
-    Path | None, typer.Option("--journal", help="The journal's file. [default: runs/jobs.sqlite]")
+    Path | None,
+    typer.Option("--journal", help="The journal's file.", show_default="$QWORKBENCH_JOURNAL or runs/jobs.sqlite"),
 ]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Tag or vendor's id, or its beginning.")]
 
@@ -129,7 +130,7 @@ def adopt(
 
 
 def cancel(job: JobName, journal: JournalOption = None, as_json: Json = False) -> None:
-    """Cancel a job at the vendor; it is never sent again by itself."""
+    """Cancel a job at the vendor, or one that was not sent yet; it is never sent again by itself."""
     from qworkbench.cloud import jobs
 
     _print(jobs.cancel(_open(journal), job), as_json)

@@ -28,7 +28,7 @@ def train(
     preprocessing: Preprocessing = STANDARDIZE,
     test_size: Annotated[float, typer.Option(help="Share of the rows held out for the score.")] = 0.25,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="The trained model. [default: model.qwb]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The trained model.", show_default="model.qwb")] = None,
     runs: Annotated[Path, typer.Option(help="Run directory that gets the record.")] = Path("runs/train"),
     as_json: Json = False,
 ) -> None:

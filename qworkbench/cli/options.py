@@ -11,7 +11,13 @@ BackendOption = Annotated[
     str | None, typer.Option("--backend", help="Where circuits run when training, e.g. aer?shots=1024.")
 ]
 Budget = Annotated[
-    float | None, typer.Option("--budget", min=0, help="US dollars that a backend which charges may cost. [default: 0]")
+    float | None,
+    typer.Option(
+        "--budget",
+        min=0,
+        help="US dollars that all jobs of the backend's run may cost.",
+        show_default="$QWORKBENCH_BUDGET or 0",
+    ),
 ]
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A model setting; may be repeated.")

@@ -61,9 +61,7 @@ def plan(
         )
         return
     caveat = f"; {prices.caveat}" if prices.caveat else ""
-    print(f"prices: {prices}{caveat}\nsource: {prices.source}, {prices.as_of}")
-    if prices.stale() and str(prices) != "free":
-        note("warning: these prices are older than 90 days; look at the vendor's page")
+    print(f"prices: {prices}{caveat}\nsource: {prices.origin()}")
 
 
 def _shown(value: float | None, unit: str) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from qworkbench import __version__
 from qworkbench.cli import assessing, catalogues, comparing, detecting, gram, jobs, learning, pages, planning, workers
+from qworkbench.cloud.secrets import mask
 
 EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError, AssertionError)
 """What the library raises on purpose; their messages stand alone."""
@@ -65,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             app([argument for argument in given if argument != "--debug"], prog_name="qworkbench")
     except Exception as error:
         if debug:
-            traceback.print_exc()
-        print(f"error: {_one_line(error, debug)}", file=sys.stderr)
+            print(mask(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"error: {mask(_one_line(error, debug))}", file=sys.stderr)
         sys.exit(1)
 
 
 def _show_warning(message: Warning | str, *where: Any, **options: Any) -> None:
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"warning: {mask(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _one_line(error: Exception, debug: bool) -> str:

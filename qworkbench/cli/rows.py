@@ -60,6 +60,11 @@ def target_of(data: str) -> str | None:
     return _options(data).get("target") if is_table(data) else None
 
 
+def says_normal(data: str) -> bool:
+    """Whether ``data`` is a file with ``normal=`` and no task yet; there is one task in which that has a meaning."""
+    return is_table(data) and "normal" in (options := _options(data)) and "task" not in options
+
+
 def open_rows(data: str, features: Sequence[str] | None = None, target: str | None = None) -> RowStream:
     """The rows of a file, whose target may be absent, or of a data set.
 
@@ -98,7 +103,9 @@ def read_rows(data: str, features: Sequence[str] | None = None, target: str | No
     if not pieces:
         raise ValueError(f"expected at least one row in {stream.name}, got none")
     labels = [piece.y for piece in pieces if piece.y is not None]
-    return Rows(np.concatenate([piece.X for piece in pieces]), stream.names, np.concatenate(labels) if labels else None)
+    # In C order, as load_dataset gives them: sums over rows, such as a scaler's, depend on it in their last bits.
+    X = np.ascontiguousarray(np.concatenate([piece.X for piece in pieces]))
+    return Rows(X, stream.names, np.concatenate(labels) if labels else None)
 
 
 def sample_rows(stream: RowStream, limit: int | None, seed: int) -> Rows:
@@ -185,9 +192,14 @@ def _as_text(y: NDArray) -> NDArray:
 
 def _numbers(frame: pd.DataFrame, start: int) -> NDArray[np.float64]:
     """The cells as numbers; ``start`` is the number of the first row, for the error."""
+    import pandas as pd
+
     for name, column in frame.items():
         if column.dtype.kind not in "iufb":
-            raise ValueError(f"expected numbers in the column {name!r}, got {str(column.iloc[0])!r}")
+            first = int(np.argmax(pd.to_numeric(column, errors="coerce").isna() & column.notna()))
+            raise ValueError(
+                f"expected numbers in the column {name!r}, got {str(column.iloc[first])!r} in row {start + first}"
+            )
         bad = np.flatnonzero(~np.isfinite(column.to_numpy(np.float64)))
         if len(bad):
             row = start + int(bad[0])

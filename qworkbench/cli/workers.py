@@ -21,13 +21,14 @@ def register(parent: typer.Typer) -> None:
 
 def create(
     recipe: Annotated[str, typer.Argument(help="iqm, aqt or alice-bob.")],
-    name: Annotated[str | None, typer.Option(help="Its name. [default: the recipe's]")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name.", show_default="the recipe's")] = None,
     as_json: Json = False,
 ) -> None:
     """Make an environment with a vendor's packages; takes minutes and some hundred MB."""
-    from qworkbench.cloud.worker import create_worker
+    from qworkbench.cloud.worker import RECIPES, create_worker
 
-    note(f"installing the packages for {recipe} ...")
+    if recipe in RECIPES:
+        note(f"installing {' '.join(RECIPES[recipe])} ...")
     folder = create_worker(recipe, name)
     if as_json:
         print_json({"worker": folder.name, "folder": str(folder)})
@@ -43,5 +44,8 @@ def list_workers(as_json: Json = False) -> None:
     if as_json:
         print_json({"workers": found, "recipes": RECIPES, "devices": list(DEVICES)})
         return
-    print_table("Workers", ("name",), [(name,) for name in found])
+    if found:
+        print_table("Workers", ("name",), [(name,) for name in found])
+    else:
+        print(f"no workers yet; qworkbench workers create {'|'.join(RECIPES)} makes one")
     print("devices: " + ", ".join(example for example, _ in DEVICES.values()))

@@ -120,6 +120,9 @@ class Batch:
 class Adapter(Protocol):
     """A vendor behind six verbs; opened with the ``Backend`` it stands for, it connects when it first has to.
 
+    One whose vendor runs circuits as they are sent may have an attribute ``mitigates``, a set of ``fold`` (the vendor
+    cancels no gates) and ``readout`` (it moves no qubits); without it such mitigation is refused.
+
     Every verb raises the errors of ``qworkbench.cloud.errors``: ``RefusedError``, ``TransientError`` or
     ``RateLimitedError`` where surely nothing was accepted, ``UnknownJobError``; whatever else a submit raises
     counts as ambiguous.

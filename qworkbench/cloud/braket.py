@@ -6,7 +6,9 @@ the same tag is no second task, since the tag is AWS's client token too.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +25,12 @@ from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, B
 from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
 from qworkbench.cloud.immediate import ImmediateAdapter
 from qworkbench.cloud.secrets import mask, register
-from qworkbench.cloud.settings import OPTIONS
+from qworkbench.cloud.settings import check_options
 from qworkbench.errors import require, unknown_name
 
 ARN = "arn:aws:braket:::device/quantum-simulator/amazon/{}"
 SIMULATORS = ("sv1", "dm1", "tn1")
+BOTH = frozenset({"fold", "readout"})
 LOCAL = {"sv": "braket_sv", "dm": "braket_dm"}
 LISTED = 1000
 """Tasks, newest first, that are searched for a tag."""
@@ -42,12 +45,10 @@ STATES = {
 }
 
 
-def _check(backend: Backend) -> None:
+def _check(backend: Backend, *own: str) -> None:
     require("braket.aws", "braket", f"the backend {backend.name!r}")
     require("qiskit_braket_provider", "braket", f"the backend {backend.name!r}")
-    for key, _ in backend.options:
-        if key not in OPTIONS:
-            raise unknown_name(f"option of {backend.name}", key, (*OPTIONS, "seed", "shots"))
+    check_options(backend, *own)
 
 
 class BraketLocalAdapter(ImmediateAdapter):
@@ -57,6 +58,8 @@ class BraketLocalAdapter(ImmediateAdapter):
         ValueError: If the simulator or an option is unknown.
         MissingExtraError: If Braket's packages are absent.
     """
+
+    mitigates = BOTH
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
@@ -113,12 +116,15 @@ class BraketAdapter:
     remote = True
 
     def __init__(self, backend: Backend) -> None:
-        _check(backend)
+        _check(backend, "spending_limit")
         name = backend.target or ""
         if name not in SIMULATORS and not name.startswith("arn:"):
             raise ValueError(f"expected braket:ARN (percent-encoded) or one of {', '.join(SIMULATORS)}, got {name!r}")
         self._arn = ARN.format(name) if name in SIMULATORS else name
+        # Amazon compiles what it sends to quantum computers, and places it; its simulators run gates as they are.
+        self.mitigates: frozenset[str] = BOTH if "quantum-simulator" in self._arn else frozenset()
         self._tag = ""
+        self._limit = _spending_limit(backend, self._arn)
 
     @cached_property
     def _session(self) -> Any:
@@ -166,8 +172,23 @@ class BraketAdapter:
     def submit(self, batch: Batch, tag: str) -> str:
         """See ``Adapter``."""
         self._tag = tag
+        if self._limit is not None:
+            self._set_limit(self._limit)
+            self._limit = None
         with _mapped(sending=True):
             return str(self._device.run(batch.bound(), shots=batch.shots, tags={"qworkbench": tag}).task_id())
+
+    def _set_limit(self, usd: str) -> None:
+        """Let Amazon itself refuse tasks on this device beyond a sum, unless it has a limit for the device already."""
+        client = self._device._device.aws_session.braket_client
+        of_device = [{"name": "deviceArn", "operator": "EQUAL", "values": [self._arn]}]
+        try:
+            with _mapped():
+                if not client.search_spending_limits(filters=of_device)["spendingLimits"]:
+                    token = hashlib.sha256(f"{self._arn} {usd}".encode()).hexdigest()
+                    client.create_spending_limit(deviceArn=self._arn, spendingLimit=usd, clientToken=token)
+        except UnknownJobError as error:
+            raise RefusedError(str(error)) from None
 
     def _task(self, job_id: str) -> Any:
         from braket.aws import AwsQuantumTask
@@ -206,6 +227,16 @@ class BraketAdapter:
         with _mapped():
             if self._task(job_id).state() not in ("COMPLETED", "FAILED", "CANCELLED"):
                 self._task(job_id).cancel()
+
+
+def _spending_limit(backend: Backend, arn: str) -> str | None:
+    given = backend.option("spending_limit")
+    if given is not None and (re.fullmatch(r"\d+(\.\d{1,2})?", given) is None or "/qpu/" not in arn):
+        raise ValueError(
+            "expected spending_limit in US dollars, on a quantum computer (Amazon knows none on simulators), got "
+            f"{given!r} on {arn}"
+        )
+    return given
 
 
 @contextmanager

@@ -44,6 +44,7 @@ SUBMITS = 3
 """Attempts at a job of which the vendor never heard."""
 LOOK_UPS = 4
 """How often a job of unknown fate is looked for within the grace: lists may lag behind submits."""
+UNSETTLED = (states.SENDING, states.AMBIGUOUS)
 Answer = TypeVar("Answer")
 
 
@@ -133,7 +134,7 @@ class Dispatcher:
         for _ in range(SUBMITS):
             job = self._settled(key, occurrence)
             if job is None or job.state in (states.INTENT, states.FAILED):
-                job = self._new(key, occurrence, batch, job)
+                job = self._new(key, occurrence, batch)
                 if job is None:
                     continue  # another process was faster; look again
                 job = self._send(job, batch)
@@ -159,10 +160,7 @@ class Dispatcher:
                 raise JobTimeoutError(f"job {job.tag} is still being sent by {job.owner}")
             time.sleep(0.2)
 
-    def _new(self, key: str, occurrence: int, batch: Batch, old: Job | None) -> Job | None:
-        if old is not None and old.state == states.INTENT:
-            # Its process died before the submit was begun.
-            self.journal.update(old.tag, states.ABANDONED)
+    def _new(self, key: str, occurrence: int, batch: Batch) -> Job | None:
         return self.journal.intend(
             key,
             occurrence,
@@ -193,6 +191,8 @@ class Dispatcher:
         """Submit a job that is written down; returns it submitted, or abandoned if surely nothing was accepted."""
 
         doubtful = False
+        # A simulator on this machine does its work within the submit.
+        deadline = SUBMIT_SECONDS if self._adapter.remote else self._settings.timeout
 
         def attempt() -> str:
             nonlocal doubtful
@@ -202,7 +202,7 @@ class Dispatcher:
             while pause := self.journal.take_turn(self._backend, job.tag, self._per_minute()):
                 time.sleep(min(pause, 5.0))
             try:
-                return within(SUBMIT_SECONDS, lambda: self._adapter.submit(batch, job.tag))
+                return within(deadline, lambda: self._adapter.submit(batch, job.tag))
             except TransientError as error:
                 surely_not = isinstance(error, RateLimitedError | UnreachableError)
                 doubtful = doubtful or not (surely_not or self._adapter.limits.idempotent)
@@ -212,6 +212,8 @@ class Dispatcher:
 
         try:
             job_id = _retrying(RETRY_SECONDS)(attempt)
+        except JobCancelledError:
+            return self.journal.get(job.tag)  # somebody else has decided about it
         except Exception as error:
             nothing_sent = isinstance(error, RefusedError | TransientError) and not doubtful
             if nothing_sent or not self._adapter.remote:
@@ -220,8 +222,11 @@ class Dispatcher:
             # No answer: accepted or not? Only the vendor knows.
             self.journal.update(job.tag, states.AMBIGUOUS, error=mask(f"{type(error).__name__}: {error}"))
             return self.settle(self.journal.get(job.tag), batch)
-        self.journal.update(job.tag, states.SUBMITTED, job_id=job_id)
-        return self.journal.get(job.tag)
+        else:
+            self.journal.update(job.tag, states.SUBMITTED, job_id=job_id)
+            return self.journal.get(job.tag)
+        finally:
+            self.journal.release(job.tag)
 
     def _per_minute(self) -> int | None:
         return self._settings.rate or self._adapter.limits.per_minute
@@ -248,13 +253,15 @@ class Dispatcher:
                     "kept, cancel the others",
                     stacklevel=2,
                 )
-            self.journal.update(job.tag, states.SUBMITTED, job_id=found[0], error=None)
-        elif self._adapter.limits.idempotent and time.time() - (job.sent or 0.0) < SAME_JOB_SECONDS and not resend:
+            self.journal.update(job.tag, states.SUBMITTED, only_from=UNSETTLED, job_id=found[0], error=None)
+        elif self._adapter.limits.idempotent and 0 <= time.time() - job.created < SAME_JOB_SECONDS and not resend:
             return self._send(job, batch)
         elif resend or not self._adapter.billable or self._settings.ambiguous == "resend":
-            self.journal.update(job.tag, states.ABANDONED)
+            self.journal.update(job.tag, states.ABANDONED, only_from=UNSETTLED)
         else:
-            self.journal.update(job.tag, states.AMBIGUOUS)
+            self.journal.update(job.tag, states.AMBIGUOUS, only_from=UNSETTLED)
+            if self.journal.get(job.tag).state != states.AMBIGUOUS:
+                return self.journal.get(job.tag)  # another process knew better
             raise AmbiguousJobError(
                 f"job {job.tag} was being sent to {self._backend} when the connection or this program broke off; "
                 f"the vendor lists no such job after {self._settings.grace:g} s, yet it may have been accepted and "
@@ -278,7 +285,7 @@ class Dispatcher:
             return self.journal.result(job.tag)
         assert job.job_id is not None
         job_id, status = job.job_id, self._await(job)
-        charged = {"seconds": status.seconds, "cost": self._cost(status)}
+        charged: dict[str, Any] = {"seconds": status.seconds, "cost": self._cost(status)}
         if status.state == FAILED:
             self.journal.update(job.tag, states.FAILED, error=mask(status.message), **charged)
             raise JobFailedError(f"job {job_id} ({job.tag}) failed on {self._backend}: {mask(status.message)}")

@@ -1,13 +1,16 @@
 """IBM Quantum through qiskit-ibm-runtime's executor primitives: ``ibm:ibm_torino?shots=4096&budget=5``.
 
 Credentials: ``QISKIT_IBM_TOKEN`` and ``QISKIT_IBM_INSTANCE``, the keyring, or the account that ``save_account`` left.
-Counts come from the ``Sampler`` whose options run client-side (``twirling=on``, ``dynamical_decoupling=XpXm``).
+Counts come from the ``Sampler``, whose options run client-side: ``dynamical_decoupling=XpXm``, ``twirling=on`` (or
+``gates``, ``measure``) with ``randomizations=N``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +32,21 @@ from qworkbench.cloud.errors import (
 )
 from qworkbench.cloud.prices import tariff
 from qworkbench.cloud.secrets import check_private, mask, read_credential, register
-from qworkbench.cloud.settings import OPTIONS, read_settings
+from qworkbench.cloud.settings import check_options, read_settings
 from qworkbench.errors import require, unknown_name
 
-OWN_OPTIONS = ("dynamical_decoupling", "instance", "mode", "plan", "twirling")
-MODES = ("job", "batch", "session")
+OWN_OPTIONS = ("dynamical_decoupling", "instance", "mode", "plan", "randomizations", "twirling")
+CHOICES = {
+    "dynamical_decoupling": ("XX", "XpXm", "XY4"),
+    "mode": ("job", "batch", "session"),
+    "plan": ("open", "flex", "premium"),
+    "twirling": ("gates", "measure", "on"),
+}
+"""Options with few values; ``twirling=on`` is that of gates and measurements."""
+ESTIMATOR_OPTIONS = ("resilience_level", "measure_mitigation", "zne_mitigation", "pec_mitigation")
+"""What IBM's Estimator has and its Sampler has not."""
+RANDOMIZATIONS, SHOTS_EACH = 32, 64
+"""By default a circuit is twirled at most so often, each time with at least so many shots, as IBM does it."""
 MAX_EXECUTIONS = 10_000_000
 """Circuits times shots of a Sampler job (IBM's guide to job limits)."""
 LONGEST_JOB = 3 * 3600
@@ -58,20 +71,17 @@ class IBMAdapter:
 
     billable = True
     remote = True
+    mitigates = frozenset({"fold", "readout"})
 
     def __init__(self, backend: Backend) -> None:
         require("qiskit_ibm_runtime", "ibm", "the backend 'ibm'")
         if backend.target is None:
             raise ValueError("expected ibm:DEVICE, for instance ibm:ibm_torino")
-        for key, _ in backend.options:
-            if key not in (*OPTIONS, *OWN_OPTIONS):
-                raise unknown_name("option of ibm", key, (*OPTIONS, *OWN_OPTIONS, "seed", "shots"))
-        mode = backend.option("mode", "job")
-        if mode not in MODES:
-            raise unknown_name("execution mode of ibm", str(mode), MODES)
-        self._backend, self._mode_name = backend, mode
+        _check(backend)
+        self._backend, self._mode_name = backend, backend.option("mode", "job")
         self.limits = Limits(max(1, MAX_EXECUTIONS // (backend.shots or 1024)), MAX_EXECUTIONS, per_minute=5)
         self._jobs: dict[str, Any] = {}
+        self._accepted = threading.local()  # a submit that was given up waiting for goes on in its thread
 
     @cached_property
     def _service(self) -> Any:
@@ -83,12 +93,28 @@ class IBMAdapter:
             given["instance"] = instance
         if not os.environ.get("QISKIT_IBM_TOKEN") and (token := read_credential("ibm", "QISKIT_IBM_TOKEN")):
             given["token"] = token
+            # With a token in hand, IBM's client asks the environment for nothing else.
+            for key in ("channel", "instance", "url"):
+                if key not in given and (value := os.environ.get(f"QISKIT_IBM_{key.upper()}")):
+                    given[key] = value
         with _mapped():
             service = QiskitRuntimeService(**given)
         register((service.active_account() or {}).get("token"))
+        self._guard(service)
+        return service
+
+    def _guard(self, service: Any) -> None:
+        """Mend all of the service's clients, of which there is one an instance."""
         for client in service._get_api_clients().values():
             _repeat_reads_alone(client._session)
-        return service
+            if self._note_acceptance not in client._session.hooks["response"]:
+                client._session.hooks["response"].append(self._note_acceptance)
+
+    def _note_acceptance(self, response: Any, *_: Any, **__: Any) -> None:
+        """Keep the id of a job that IBM has accepted, whatever its client stumbles over afterwards."""
+        if response.request.method == "POST" and response.ok and response.request.path_url.endswith("/jobs"):
+            with contextlib.suppress(ValueError, AttributeError):
+                self._accepted.id = response.json().get("id")
 
     @cached_property
     def _device(self) -> Any:
@@ -96,12 +122,28 @@ class IBMAdapter:
 
         with _mapped():
             try:
-                return self._service.backend(self._backend.target)
+                device = self._service.backend(self._backend.target)
             except QiskitBackendNotFoundError:
                 known = ", ".join(device.name for device in self._service.backends()) or "none"
                 raise RefusedError(
                     f"IBM has no device {self._backend.target!r} for this account, which may use: {known}"
                 ) from None
+            self._guard(self._service)
+            self._check_plan(device)
+            return device
+
+    def _check_plan(self, device: Any) -> None:
+        """Refuse a ``plan`` that makes jobs look cheaper than the account is charged for them."""
+        claimed, instance = self._backend.option("plan"), device._instance or self._service.active_instance()
+        if claimed is None:
+            return
+        plans = {each["crn"]: each["plan"] for each in self._service.instances()}
+        actual = plans.get(instance, "unknown")
+        if claimed not in actual.lower():
+            raise RefusedError(
+                f"IBM says that the plan of the instance in use is {actual!r}, not {claimed!r}; leave plan={claimed} "
+                "out and give a budget, or name another instance by instance=NAME; nothing was sent"
+            )
 
     @cached_property
     def _mode(self) -> Any:
@@ -120,19 +162,22 @@ class IBMAdapter:
 
     def submit(self, batch: Batch, tag: str) -> str:
         """See ``Adapter``; a session or batch that has closed is given up for single jobs."""
+        self._accepted.id = None
         with _mapped(sending=True):
             try:
-                job = self._sampler(tag).run(_pubs(batch), shots=batch.shots)
+                job = self._sampler(tag, batch.shots).run(_pubs(batch), shots=batch.shots)
             except Exception as error:
+                if self._accepted.id:
+                    return str(self._accepted.id)
                 if self._mode is self._device or not re.search(r"session.*closed|\b1217\b", str(error), re.IGNORECASE):
                     raise
                 warnings.warn("the session is closed; further jobs are sent one by one", stacklevel=2)
                 self._mode = self._device
-                job = self._sampler(tag).run(_pubs(batch), shots=batch.shots)
+                job = self._sampler(tag, batch.shots).run(_pubs(batch), shots=batch.shots)
         self._jobs[job.job_id()] = job
         return str(job.job_id())
 
-    def _sampler(self, tag: str) -> Any:
+    def _sampler(self, tag: str, shots: int) -> Any:
         from qiskit_ibm_runtime.executor_sampler import Sampler
 
         sampler = Sampler(mode=self._mode)
@@ -141,9 +186,18 @@ class IBMAdapter:
         if sequence := self._backend.option("dynamical_decoupling"):
             sampler.options.dynamical_decoupling.enable = True
             sampler.options.dynamical_decoupling.sequence_type = sequence
-        if self._backend.option("twirling") == "on":
-            sampler.options.twirling.enable_gates = sampler.options.twirling.enable_measure = True
+        if twirled := self._backend.option("twirling"):
+            twirling = sampler.options.twirling
+            twirling.enable_gates, twirling.enable_measure = twirled != "measure", twirled != "gates"
+            twirling.num_randomizations = self._randomizations(shots)
+            # IBM rounds up, which would be more shots than were asked, and paid, for.
+            twirling.shots_per_randomization = shots // twirling.num_randomizations
         return sampler
+
+    def _randomizations(self, shots: int) -> int:
+        if given := self._backend.option("randomizations"):
+            return min(int(given), shots)
+        return max(1, min(RANDOMIZATIONS, shots // SHOTS_EACH))
 
     def _longest(self) -> int:
         """Seconds after which IBM itself ends a job: what the whole budget could buy, at most its own limit."""
@@ -196,6 +250,23 @@ class IBMAdapter:
                 self._job(job_id).cancel()
             except RuntimeInvalidStateError:
                 return
+
+
+def _check(backend: Backend) -> None:
+    """Refuse options and values that IBM's Sampler does not have."""
+    for key in ESTIMATOR_OPTIONS:
+        if backend.option(key) is not None:
+            raise ValueError(
+                f"{key} belongs to IBM's Estimator, and here counts are read: mitigation=readout&twirling=measure "
+                "corrects the readout as TREX does, mitigation=zne extrapolates to zero noise"
+            )
+    check_options(backend, *OWN_OPTIONS)
+    for key, known in CHOICES.items():
+        if (value := backend.option(key)) is not None and value not in known:
+            raise unknown_name(f"value of {key} for ibm", value, known)
+    if (number := backend.option("randomizations")) is not None:
+        if not number.isdigit() or int(number) < 1 or backend.option("twirling") is None:
+            raise ValueError(f"expected randomizations as a whole number of at least 1, with twirling, got {backend}")
 
 
 def _repeat_reads_alone(session: Any) -> None:

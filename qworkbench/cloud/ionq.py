@@ -26,10 +26,12 @@ from qworkbench.cloud.errors import (
     UnreachableError,
 )
 from qworkbench.cloud.secrets import mask, read_credential
-from qworkbench.cloud.settings import OPTIONS
-from qworkbench.errors import require, unknown_name
+from qworkbench.cloud.settings import check_options
+from qworkbench.errors import require
 
-OWN_OPTIONS = ("noise_model",)
+OWN_OPTIONS = ("debiasing", "noise_model")
+DEBIASED_SHOTS = 500
+"""From so many shots on IonQ debiases what runs on its computers, which changes the price, unless told not to."""
 TOKENS = ("IONQ_API_KEY", "QISKIT_IONQ_API_TOKEN", "IONQ_API_TOKEN")
 MAX_SHOTS = 10_000
 PAGES = 40
@@ -59,12 +61,11 @@ class IonQAdapter:
         require("qiskit_ionq", "ionq", "the backend 'ionq'")
         if backend.target is None:
             raise ValueError("expected ionq:DEVICE, for instance ionq:simulator or ionq:qpu.forte-1")
-        for key, _ in backend.options:
-            if key not in (*OPTIONS, *OWN_OPTIONS):
-                raise unknown_name("option of ionq", key, (*OPTIONS, *OWN_OPTIONS, "seed", "shots"))
+        check_options(backend, *OWN_OPTIONS)
         self.billable = backend.target != "simulator"
         if self.billable and backend.option("noise_model"):
             raise ValueError("expected noise_model with ionq:simulator alone")
+        self._debiasing = _debiasing(backend)
         self._name, self._noise = backend.target, backend.option("noise_model", "ideal") or "ideal"
 
     @cached_property
@@ -97,12 +98,14 @@ class IonQAdapter:
         """See ``Adapter``."""
         from qiskit_ionq.ionq_job import IonQJob
 
-        arguments = {
+        arguments: dict[str, Any] = {
             "shots": batch.shots,
             "sampler_seed": batch.seed % 2**31,
             "noise_model": self._noise,
             "extra_metadata": {"qworkbench": tag},
         }
+        if self._debiasing is not None:
+            arguments["job_settings"] = {"error_mitigation": {"debiasing": self._debiasing}}
         job = IonQJob(backend=self._device, circuit=batch.bound(), passed_args=arguments)
         with _mapped(sending=True):
             return str(_once(self._client, "submit_job", job)["id"])
@@ -169,11 +172,24 @@ class IonQAdapter:
                     twoq_gates=len(sizes) - sizes.count(1),
                     qubits=circuit.num_qubits,
                     shots=batch.shots,
+                    error_mitigation=batch.shots >= DEBIASED_SHOTS and self._debiasing is not False,
                 )
             if estimate.cost is None or (estimate.cost_unit or "usd").lower() != "usd":
                 return None
             total += float(estimate.cost) * len(batch.values)
         return total
+
+
+def _debiasing(backend: Backend) -> bool | None:
+    """Whether IonQ is to debias; None leaves it to IonQ."""
+    given = backend.option("debiasing")
+    if given is None:
+        return None
+    if given not in ("on", "off") or backend.target == "simulator":
+        raise ValueError(f"expected debiasing=on or off, and one of IonQ's computers, got {str(backend)!r}")
+    if given == "on" and (backend.shots or DEBIASED_SHOTS) < DEBIASED_SHOTS:
+        raise ValueError(f"IonQ debiases from {DEBIASED_SHOTS} shots on, got {backend.shots}")
+    return given == "on"
 
 
 def _once(client: Any, method: str, *arguments: Any) -> Any:

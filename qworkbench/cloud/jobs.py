@@ -11,15 +11,13 @@ from pathlib import Path
 from qworkbench.backend import Backend
 from qworkbench.cloud import journal as states
 from qworkbench.cloud.adapter import Batch
-from qworkbench.cloud.dispatch import Dispatcher, patiently
+from qworkbench.cloud.dispatch import UNSETTLED, Dispatcher, patiently
 from qworkbench.cloud.errors import JobCancelledError, UnknownJobError
 from qworkbench.cloud.journal import Job, Journal
 from qworkbench.cloud.prices import tariff
 from qworkbench.cloud.registry import open_adapter
 from qworkbench.cloud.secrets import mask, mask_logs
 from qworkbench.cloud.settings import read_settings
-
-UNSETTLED = (states.SENDING, states.AMBIGUOUS)
 
 
 def resume(journal: Journal, name: str, *, resend: bool = False, timeout: float = 60.0, grace: float = 30.0) -> Job:
@@ -85,8 +83,11 @@ def cancel(journal: Journal, name: str) -> Job:
     """
     job = _still(journal, name)
     if job.state == states.INTENT:
-        journal.update(job.tag, states.CANCELLED)
-        return journal.get(job.tag)
+        # Nothing of it was sent, so nothing of the budget stays reserved for it.
+        journal.update(job.tag, states.CANCELLED, only_from=(states.INTENT,), cost=0.0)
+        job = journal.get(job.tag)
+        if job.state == states.CANCELLED:
+            return job
     if job.state != states.SUBMITTED or job.job_id is None:
         raise ValueError(f"expected a job that is with the vendor, got {job.tag}, which is {job.state}")
     adapter, job_id = open_adapter(Backend.parse(job.backend)), job.job_id

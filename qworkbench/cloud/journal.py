@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from qworkbench.cloud.adapter import Counts
-from qworkbench.cloud.errors import BudgetError
+from qworkbench.cloud.errors import BudgetError, JobCancelledError
 
 INTENT = "intent"
 """Written down; surely nothing was sent."""
@@ -86,10 +86,13 @@ class Job:
 
     @property
     def owned_by_another(self) -> bool:
-        """Whether another process that is still alive is busy sending it."""
+        """Whether another process or thread that is still alive is busy sending it."""
         host, pid, started = self.owner.rsplit(":", 2)
-        if self.owner == _owner() or self.state not in (INTENT, SENDING):
+        if self.state not in (INTENT, SENDING):
             return False
+        if self.owner == _owner():
+            sender = _senders.get(self.tag, threading.current_thread())
+            return sender is not threading.current_thread() and sender.is_alive()
         if host != socket.gethostname():
             # Nobody here can tell, so waiting is the safe side; but a container that was made anew has another name.
             return time.time() - self.updated < FOREIGN_SECONDS
@@ -99,6 +102,8 @@ class Job:
             return False
 
 
+_senders: dict[str, threading.Thread] = {}
+"""Tags that threads of this process are busy sending."""
 _COLUMNS = ", ".join(f.name for f in fields(Job))
 
 
@@ -214,15 +219,20 @@ class Journal:
         tag, now = f"qwb-{uuid.uuid4().hex[:24]}", time.time()
         with self._transaction():
             known = self.find(run, key, occurrence)
-            if known is not None and known.state != FAILED:
+            # Judged here, where nobody can cancel or send it in between.
+            orphaned = known is not None and known.state == INTENT and not known.owned_by_another
+            if known is not None and known.state != FAILED and not orphaned:
                 return None
-            spent = self.spent(run)
+            spent = self.spent(run) - (known.estimate if known is not None and orphaned else 0.0)
             if estimate > 0 and spent + estimate > budget:
                 raise BudgetError(
                     f"the next job on {backend} is estimated at {estimate:.2f} USD; the run {run!r} has used "
                     f"{spent:.2f} of its budget of {budget:.2f} USD; nothing was sent. Raise it by --budget USD or "
                     "budget=USD in the URI (qworkbench plan shows the cost of a whole training)"
                 )
+            if known is not None and orphaned:
+                self._db.execute("update jobs set state=?, updated=? where tag=?", (ABANDONED, now, known.tag))
+            _senders[tag] = threading.current_thread()
             self._db.execute(
                 "insert into jobs (tag, key, occurrence, run, backend, state, created, updated, owner, circuits, "
                 "shots, estimate, payload) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -230,18 +240,30 @@ class Journal:
             )
         return self.get(tag)
 
-    def update(self, tag: str, state: str, **columns: Any) -> None:
-        """Move a job to another state; on disk when this returns."""
+    def update(self, tag: str, state: str, *, only_from: Sequence[str] = STATES, **columns: Any) -> None:
+        """Move a job to another state; on disk when this returns.
+
+        Args:
+            tag: Its tag.
+            state: The new state.
+            only_from: Where it must still be; if another process has moved it on, nothing happens.
+            columns: What else is known now.
+        """
         columns |= {"state": state, "updated": time.time()}
-        assigned = ", ".join(f"{name}=?" for name in columns)
+        assigned, places = ", ".join(f"{name}=?" for name in columns), ", ".join("?" * len(only_from))
         with self._transaction():
-            self._db.execute(f"update jobs set {assigned} where tag=?", (*columns.values(), tag))
+            self._db.execute(
+                f"update jobs set {assigned} where tag=? and state in ({places})", (*columns.values(), tag, *only_from)
+            )
 
     def take_turn(self, backend: str, tag: str, per_minute: int | None) -> float:
         """Mark a job as being sent, unless that would be one too many within a minute.
 
         Returns:
             Seconds to wait before asking again; 0 if the job may be sent now.
+
+        Raises:
+            JobCancelledError: If somebody has cancelled it, or it is no longer to be sent, in the meantime.
         """
         now = time.time()
         with self._transaction():
@@ -249,16 +271,26 @@ class Journal:
                 sent = [
                     row[0]
                     for row in self._db.execute(
-                        "select sent from jobs where backend=? and sent>? order by sent desc limit ?",
-                        (backend, now - 60, per_minute),
+                        # A clock that was set back leaves times in the future, which say nothing.
+                        "select sent from jobs where backend=? and sent>? and sent<=? order by sent desc limit ?",
+                        (backend, now - 60, now, per_minute),
                     )
                 ]
                 if len(sent) >= per_minute:
                     return max(0.01, sent[-1] + 60 - now)
-            self._db.execute(
-                "update jobs set state=?, sent=?, updated=?, owner=? where tag=?", (SENDING, now, now, _owner(), tag)
+            moved = self._db.execute(
+                "update jobs set state=?, sent=?, updated=?, owner=? where tag=? and state in (?, ?, ?)",
+                (SENDING, now, now, _owner(), tag, INTENT, SENDING, AMBIGUOUS),
             )
+            if moved.rowcount != 1:
+                raise JobCancelledError(f"job {tag} was {self.get(tag).state} before it was sent; nothing was sent")
+            _senders[tag] = threading.current_thread()
         return 0.0
+
+    @staticmethod
+    def release(tag: str) -> None:
+        """Say that this thread no longer sends a job."""
+        _senders.pop(tag, None)
 
     def payload(self, tag: str) -> bytes:
         """The batch of a job; see ``Batch.from_bytes``."""

@@ -30,6 +30,8 @@ class Tariff:
     executions_per_task: int | None = None
     """Circuits that one task takes, as far as known without asking the vendor."""
     caveat: str = ""
+    page: str = ""
+    """Where the vendor itself says what it charges today."""
 
     def seconds(self, executions: int, shots: int) -> float:
         """QPU seconds of one task of ``executions`` circuits with ``shots`` shots each."""
@@ -45,10 +47,12 @@ class Tariff:
         parts = [f"{price:.6g} USD a {unit}" for unit, price in units.items() if price]
         return " + ".join(parts) or "free"
 
-    def stale(self, today: datetime.date | None = None) -> bool:
-        """Whether the price is older than ``STALE_DAYS``."""
+    def origin(self, today: datetime.date | None = None) -> str:
+        """Source and date in one line, with what to check where the price is older than ``STALE_DAYS``."""
         age = (today or datetime.date.today()) - datetime.date.fromisoformat(self.as_of)
-        return age.days > STALE_DAYS
+        old = age.days > STALE_DAYS and str(self) != "free"
+        check = f"; that is {age.days} days ago, so compare with {self.page} before you spend much" if old else ""
+        return f"{self.source}, {self.as_of}{check}"
 
 
 FREE = Tariff("runs on this machine, or the vendor does not charge for it", "2026-11-21")
@@ -61,13 +65,16 @@ _IBM = Tariff(
     per_second=1.60,
     seconds_per_task=2.0,
     seconds_per_shot=3.5e-4,
+    page="https://www.ibm.com/quantum/pricing",
 )
+_BRAKET_PAGE = "https://aws.amazon.com/braket/pricing/"
 _AWS = Tariff(
     "Amazon Braket price table in a public repository, checked against docs.qbraid.com",
     "2026-06-30",
     per_task=0.30,
     executions_per_task=100,
     caveat="tasks counted as program sets of 100 circuits",
+    page=_BRAKET_PAGE,
 )
 _SV1 = Tariff(
     "Amazon Braket's usual price of SV1; the device itself tells its price once connected",
@@ -76,6 +83,7 @@ _SV1 = Tariff(
     minimum_seconds=3.0,
     seconds_per_shot=1e-4,
     executions_per_task=1,
+    page=_BRAKET_PAGE,
 )
 
 TARIFFS: tuple[tuple[str, Tariff], ...] = (

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qworkbench.backend import Backend
+from qworkbench.backend import MITIGATION, Backend
 from qworkbench.errors import unknown_name
 
 OPTIONS = ("ambiguous", "budget", "grace", "journal", "optimization_level", "rate", "run", "timeout")
@@ -55,6 +55,22 @@ class Settings:
             raise unknown_name("way to treat ambiguous jobs", self.ambiguous, ("ask", "resend"))
 
 
+def check_options(backend: Backend, *own: str) -> None:
+    """Refuse options that neither every remote backend nor this vendor has.
+
+    Args:
+        backend: The backend.
+        own: Names of the vendor's own options.
+
+    Raises:
+        ValueError: If an option is unknown, with the nearest ones.
+    """
+    known = (*OPTIONS, *MITIGATION, *own)
+    for key, _ in backend.options:
+        if key not in known:
+            raise unknown_name(f"option of {backend.name}", key, (*known, "seed", "shots"))
+
+
 def default_journal() -> str:
     """The journal's file: ``$QWORKBENCH_JOURNAL``, else ``runs/jobs.sqlite`` in the working directory."""
     return os.environ.get(JOURNAL_VARIABLE) or str(Path("runs") / "jobs.sqlite")
@@ -89,5 +105,7 @@ def _number(key: str, text: str) -> float:
 
 def identity(backend: Backend) -> str:
     """What of a backend defines its results: the URI without budget, run and the like."""
-    kept = tuple((k, v) for k, v in backend.options if k not in OPTIONS or k == "optimization_level")
+    # The fit is applied to counts, so another one needs no other jobs.
+    left_out = {*OPTIONS, "zne_fit"} - {"optimization_level"}
+    kept = tuple((k, v) for k, v in backend.options if k not in left_out)
     return str(replace(backend, options=kept))

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import venv
 import weakref
 from pathlib import Path
@@ -24,7 +26,7 @@ from qworkbench.cloud.adapter import Batch, Limits, outcome
 from qworkbench.cloud.errors import CloudError, RefusedError
 from qworkbench.cloud.immediate import ImmediateAdapter
 from qworkbench.cloud.secrets import mask
-from qworkbench.cloud.settings import OPTIONS
+from qworkbench.cloud.settings import check_options
 from qworkbench.errors import unknown_name
 
 VARIABLE = "QWORKBENCH_WORKERS"
@@ -41,6 +43,10 @@ DEVICES = {
     "aer": ("aer:statevector", Limits()),
 }
 """Kind of device -> an example, and what it takes."""
+START_SECONDS = 280.0
+"""A worker that has not said hello by then is stopped; importing a vendor's packages takes up to a minute."""
+STOP_SECONDS = 5.0
+"""How long a worker may take to end by itself."""
 
 
 def workers_folder() -> Path:
@@ -93,9 +99,7 @@ class WorkerAdapter(ImmediateAdapter):
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
-        for key, _ in backend.options:
-            if key not in OPTIONS:
-                raise unknown_name("option of worker", key, (*OPTIONS, "seed", "shots"))
+        check_options(backend)
         self._name, slash, self._device = (backend.target or "").partition("/")
         if not slash or not self._device:
             examples = ", ".join(example for example, _ in DEVICES.values())
@@ -110,31 +114,43 @@ class WorkerAdapter(ImmediateAdapter):
             )
         self.limits = DEVICES[kind][1]
         self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
 
     def target(self) -> None:
         """See ``Adapter``; the worker compiles."""
-        self._connected()
+        with self._lock:
+            self._connected()
 
     def _connected(self) -> subprocess.Popen[str]:
+        """The process, started if need be; the caller holds the lock."""
         if self._process is not None and self._process.poll() is None:
             return self._process
-        self._errors = tempfile.TemporaryFile("w+")
+        errors = tempfile.TemporaryFile("w+")
         process = subprocess.Popen(
             # -P: not the folder of the script, whose names (secrets, braket) would hide others.
             [_python(self._name), "-P", Path(__file__).with_name("worker_main.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=errors,
             text=True,
         )
-        weakref.finalize(self, _end, process, self._errors)
-        self._process = process
-        hello = self._ask(device=self._device)
-        if hello["qpy"] < QPY_COMPATIBILITY_VERSION:
-            raise RefusedError(
-                f"the worker {self._name!r} has Qiskit {hello['qiskit']}, which reads QPY up to {hello['qpy']}, but "
-                f"{QPY_COMPATIBILITY_VERSION} is needed"
-            )
+        end, limit = weakref.finalize(self, _end, process, errors), threading.Timer(START_SECONDS, process.kill)
+        limit.daemon = True
+        limit.start()
+        self._process, self._errors = process, errors
+        try:
+            hello = self._ask(device=self._device)
+            if hello["qpy"] < QPY_COMPATIBILITY_VERSION:
+                raise RefusedError(
+                    f"the worker {self._name!r} has Qiskit {hello['qiskit']}, which reads QPY up to {hello['qpy']}, "
+                    f"but {QPY_COMPATIBILITY_VERSION} is needed"
+                )
+        except BaseException:
+            self._process = None
+            end()
+            raise
+        finally:
+            limit.cancel()
         return process
 
     def _ask(self, **question: Any) -> dict[str, Any]:
@@ -148,7 +164,8 @@ class WorkerAdapter(ImmediateAdapter):
             line = ""
         if not line:
             self._errors.seek(0)
-            raise CloudError(f"the worker {self._name!r} died: {mask(self._errors.read()[-500:])}")
+            said = mask(self._errors.read()[-500:]).strip() or "it said nothing"
+            raise CloudError(f"the worker {self._name!r} died, or took over {START_SECONDS:g} s to start: {said}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise RefusedError(f"the worker {self._name!r} cannot run this: {mask(answer['error'])}")
@@ -156,14 +173,21 @@ class WorkerAdapter(ImmediateAdapter):
 
     def run(self, batch: Batch) -> list[dict[int, int]]:
         """See ``ImmediateAdapter``."""
-        self._connected()
-        answer = self._ask(batch=base64.b64encode(batch.to_bytes()).decode())
+        # A thread that gave up waiting still reads the answer to its own question.
+        with self._lock:
+            self._connected()
+            answer = self._ask(batch=base64.b64encode(batch.to_bytes()).decode())
         return [{outcome(key): n for key, n in table.items()} for table in answer["counts"]]
 
 
 def _end(process: subprocess.Popen[str], errors: IO[str]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    process.wait(timeout=30)
+    """Ask a worker to stop by closing its input, and stop it if it does not."""
+    with contextlib.suppress(OSError):
+        process.stdin.close()  # type: ignore[union-attr]
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()  # type: ignore[union-attr]
     errors.close()

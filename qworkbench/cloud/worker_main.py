@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ DEVICES: dict[str, Callable[[str], Any]] = {
     "aqt-offline": _aqt_offline,
     "iqm-fake": _iqm_fake,
 }
-BOUND_FIRST = ("ab-local",)
-"""Devices whose compiler takes no parameters."""
+BOUND_FIRST = ("ab-local", "aqt-offline")
+"""Devices whose compiler takes no parameters: it decides by the angles."""
 
 
 class Worker:
@@ -78,10 +79,22 @@ class Worker:
                 bound.append(circuit.assign_parameters({k: float(v) for k, v in pairs if k in present}))
         if self.kind in BOUND_FIRST:
             bound = self._transpile(bound)
-        seeded = {"seed_simulator": settings["seed"] % 2**31} if hasattr(self.backend.options, "seed_simulator") else {}
-        result = self.backend.run(bound, shots=settings["shots"], **seeded).result()
+        result = self._started(bound, settings["shots"], settings["seed"] % 2**31).result()
         # Not through BackendSamplerV2, which gives zeros and no error on several of these devices.
         return [{k.replace(" ", ""): int(n) for k, n in result.get_counts(i).items()} for i in range(len(bound))]
+
+    def _started(self, bound: list[Any], shots: int, seed: int) -> Any:
+        if self.kind != "iqm-fake":
+            return self.backend.run(bound, shots=shots, seed_simulator=seed)
+        from iqm.qiskit_iqm.fake_backends import iqm_fake_backend
+
+        # It makes a simulator for each run and takes no seed.
+        simulator = iqm_fake_backend.AerSimulator
+        iqm_fake_backend.AerSimulator = partial(simulator, seed_simulator=seed)
+        try:
+            return self.backend.run(bound, shots=shots)
+        finally:
+            iqm_fake_backend.AerSimulator = simulator
 
     def _transpile(self, circuits: list[Any]) -> list[Any]:
         return list(transpile(circuits, self.backend, optimization_level=1, seed_transpiler=SEED))
@@ -109,7 +122,9 @@ def main() -> None:
                 answer(counts=worker.run(base64.b64decode(asked["batch"])))
         except Exception as error:
             traceback.print_exc()
-            answer(error=f"{type(error).__name__}: {error}")
+            # Some vendors' errors say nothing but what caused them.
+            telling = error if str(error).strip("' ") or error.__cause__ is None else error.__cause__
+            answer(error=f"{type(telling).__name__}: {telling}")
 
 
 if __name__ == "__main__":

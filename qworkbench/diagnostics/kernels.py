@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import t as student_t
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.svm import SVC, SVR
 from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import type_of_target
 
+from qworkbench.backend import Backend
 from qworkbench.diagnostics.geometry import (
     Complexity,
     Difference,
@@ -31,6 +34,10 @@ RESOLUTION = 3.0
 """Spread of the entries in units of their shot error, at which entries count as resolved."""
 MIN_SAMPLES = 10
 SIMULABLE_QUBITS = 30
+SHOTS, REPETITIONS = (10, 30, 100, 300, 1000, 10_000), 8
+STATE_QUBITS = 16
+"""Wider kernels are not repeated with shots: each repetition computes all states."""
+SCORE_LOSS = 0.01
 CONCENTRATED = 0.01
 """Spread of the off-diagonal entries below which thousands of shots are needed to tell them apart."""
 
@@ -47,6 +54,20 @@ class Concentration:
     """Shots an entry until its error is a third of ``std``: ``9 mean(k (1 - k)) / std**2``."""
     std_error: float
     """Mean standard error of the entries as measured, 0 on an exact backend."""
+
+
+@dataclass(frozen=True)
+class ShotScore:
+    """The cross-validated score of a kernel that is measured with shots, over repetitions of the measurement."""
+
+    shots: int
+    """Shots a circuit: an entry of a fidelity kernel, a measured basis of a projected one."""
+    score: float
+    """Mean over the repetitions."""
+    interval: tuple[float, float]
+    """95 percent interval of the mean (Student's t)."""
+    spread: float
+    """Standard deviation of a single measurement."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +97,10 @@ class KernelAssessment:
     score: float
     """Best cross-validated score over C: accuracy, or R2 for numbers."""
     rbf_score: float
+    exact_score: float | None
+    """The score without shots and noise; None if the states are too large to compute."""
+    shot_scores: tuple[ShotScore, ...]
+    """The score by shots, without other noise; empty if not asked for or the states are too large."""
     gram: np.ndarray
     targets: np.ndarray
     page: Path | None = None
@@ -118,13 +143,31 @@ class KernelAssessment:
             f"Cross-validated score {self.score:.3f}, tuned RBF {self.rbf_score:.3f}; alignment with the target "
             f"{self.alignment:.3f}, RBF {self.rbf_alignment:.3f}."
         )
+        if self.exact_score is not None:
+            enough = [row for row in self.shot_scores if row.score >= self.exact_score - SCORE_LOSS]
+            lines.append(
+                f"Exactly computed it scores {self.exact_score:.3f}; "
+                + (
+                    f"{enough[0].shots:,} shots a circuit come within {SCORE_LOSS:g} of that "
+                    f"({enough[0].score:.3f}, one measurement scatters by {enough[0].spread:.3f})."
+                    if enough
+                    else f"{self.shot_scores[-1].shots:,} shots a circuit still lose more than {SCORE_LOSS:g}."
+                )
+            )
         if self.n_qubits is not None and self.n_qubits <= SIMULABLE_QUBITS:
             lines.append(f"At {self.n_qubits} qubits the kernel is computed exactly on a classical machine.")
         return lines
 
 
 def assess_kernel(
-    kernel: Kernel, X: ArrayLike, y: ArrayLike, *, folds: int = 5, seed: int = 0, out: str | Path | None = None
+    kernel: Kernel,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    shots: Sequence[int] = SHOTS,
+    out: str | Path | None = None,
 ) -> KernelAssessment:
     """Put the usual questions to a kernel, and answer them on one page.
 
@@ -134,18 +177,24 @@ def assess_kernel(
     same folds for both machines; the RBF kernel's width is tuned too, the quantum kernel is taken as it is. Scores are
     those of the best setting, so both are a little too good; ``qworkbench.compare`` is the honest test.
 
+    The effect of shots on the classifier: the kernel is measured anew with each number of shots, several times, on
+    ``statevector``; training blocks are made positive semidefinite as in the models, and C is tuned again.
+
     Args:
         kernel: Any kernel.
         X: Data as the kernel sees them, shape ``(N, n_inputs)``; scale them first.
         y: Labels or numbers, shape ``(N,)``.
         folds: Of the cross-validation.
-        seed: Of the folds.
+        seed: Of the folds, and of the shots.
+        shots: Shots a circuit at which the score is measured, for kernels up to 16 qubits; none leaves this out.
         out: Where the page goes: an HTML file, or a directory that gets a ``kernel.html``; no page by default.
 
     Raises:
-        ValueError: If the data are not finite, there are fewer than 10 rows, the target is constant, or a class has
-            fewer members than folds.
+        ValueError: If the data are not finite, there are fewer than 10 rows, the target is constant, a class has
+            fewer members than folds, or a number of shots is below 1.
     """
+    if any(int(count) < 1 for count in shots):
+        raise ValueError(f"expected numbers of shots from 1, got {list(shots)}")
     data, labels = check_X_y(X, y, dtype=np.float64, ensure_min_samples=MIN_SAMPLES)
     targets, numbers = _targets(labels)
     splits = _folds(labels, folds, seed, numbers)
@@ -157,6 +206,7 @@ def assess_kernel(
     tuned = max(scores, key=lambda name: scores[name])
     ideal, circuit = targets @ targets.T, getattr(kernel, "circuit", None)
     spectra = [_spectrum(matrix) for matrix in (gram, radial[tuned])]
+    exact_score, shot_scores = _by_shots(kernel, data, labels, machine, splits, shots, seed)
     floor = 2.0**-circuit.n_qubits if isinstance(kernel, QuantumKernel) and circuit is not None else None
     found = KernelAssessment(
         n_samples=len(data),
@@ -175,6 +225,8 @@ def assess_kernel(
         rbf_alignment=aligned(radial[tuned], ideal),
         score=_score(machine, gram, labels, splits),
         rbf_score=scores[tuned],
+        exact_score=exact_score,
+        shot_scores=shot_scores,
         gram=gram,
         targets=labels,
     )
@@ -208,6 +260,53 @@ def _folds(labels: np.ndarray, folds: int, seed: int, numbers: bool) -> list[tup
 def _score(machine: SVC | SVR, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
     search = GridSearchCV(machine.set_params(kernel="precomputed"), {"C": C_GRID}, cv=folds)
     return float(search.fit(normalised(gram), labels).best_score_)
+
+
+def _by_shots(
+    kernel: Kernel,
+    data: np.ndarray,
+    labels: np.ndarray,
+    machine: SVC | SVR,
+    folds: list,
+    shots: Sequence[int],
+    seed: int,
+) -> tuple[float | None, tuple[ShotScore, ...]]:
+    """The score of the exact kernel, and that of the measured one at each number of shots."""
+    if not shots or max(_widths(kernel), default=STATE_QUBITS + 1) > STATE_QUBITS:
+        return None, ()
+    seeds = iter(np.random.SeedSequence(seed).generate_state(len(shots) * REPETITIONS))
+    rows = []
+    for count in sorted(int(count) for count in shots):
+        found = []
+        for _ in range(REPETITIONS):
+            noisy = kernel.with_backend(Backend("statevector", shots=count, seed=int(next(seeds))))
+            found.append(_noisy_score(machine, noisy(data), labels, folds))
+        mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
+        half = float(student_t.ppf(0.975, REPETITIONS - 1)) * spread / math.sqrt(REPETITIONS)
+        rows.append(ShotScore(count, mean, (mean - half, mean + half), spread))
+    exact = kernel.with_backend("statevector")(data)
+    return _noisy_score(machine, exact, labels, folds), tuple(rows)
+
+
+def _widths(kernel: Kernel) -> list[int]:
+    """Qubits of the kernel's circuits; sums and products have several."""
+    circuits = [getattr(part, "circuit", None) for part in kernel.modules() if isinstance(part, Kernel)]
+    return [circuit.n_qubits for circuit in circuits if circuit is not None]
+
+
+def _noisy_score(machine: SVC | SVR, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
+    """Best cross-validated score over C, the training block of each fold repaired as a model would do."""
+    scores = []
+    for train, test in folds:
+        fitted = repair_psd(gram[np.ix_(train, train)], "clip").gram
+        asked = gram[np.ix_(test, train)]
+        scores.append(
+            [
+                machine.set_params(kernel="precomputed", C=C).fit(fitted, labels[train]).score(asked, labels[test])
+                for C in C_GRID
+            ]
+        )
+    return float(np.mean(scores, axis=0).max())
 
 
 def _spectrum(gram: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The page of ``assess_kernel``: six pictures, sentences and a table."""
+"""The page of ``assess_kernel``: eight pictures, sentences and a table."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ def rows_of(found: KernelAssessment) -> list[tuple[str, str, str]]:
     spread, nearest = found.concentration, found.differences[0]
     floor = "" if spread.floor is None else f"random states: {spread.floor:.3g}"
     error = f" \N{PLUS-MINUS SIGN} {spread.std_error:.2g} by shots" if spread.std_error else ""
+    effect = [
+        (
+            f"score with {row.shots:,} shots a circuit",
+            f"{row.score:.3f} ({row.interval[0]:.3f} to {row.interval[1]:.3f})",
+            f"one measurement scatters by {row.spread:.3f}",
+        )
+        for row in found.shot_scores
+    ]
+    exact = [] if found.exact_score is None else [("score without shots", f"{found.exact_score:.3f}", "")]
     return [
         ("mean off-diagonal entry", f"{spread.mean:.4g}", floor),
         ("spread of off-diagonal entries", f"{spread.std:.3g}{error}", ""),
@@ -67,19 +76,24 @@ def rows_of(found: KernelAssessment) -> list[tuple[str, str, str]]:
         ),
         ("alignment with the target", f"{found.alignment:.3f}", f"{found.rbf_alignment:.3f}"),
         ("cross-validated score", f"{found.score:.3f}", f"{found.rbf_score:.3f} ({found.tuned_rbf})"),
+        *effect,
+        *exact,
     ]
 
 
 def figure_of(found: KernelAssessment, data: np.ndarray) -> Figure:
     """Gram matrix, entries, eigenvalues, entries by distance, geometric differences, scores."""
-    figure = Figure(figsize=(10.5, 9.6), layout="constrained")
-    axes = figure.subplots(3, 2)
+    figure = Figure(figsize=(10.5, 12.6 if found.shot_scores else 9.6), layout="constrained")
+    axes = figure.subplots(4 if found.shot_scores else 3, 2)
     _matrix(axes[0, 0], found)
     _entries(axes[0, 1], found)
     _eigenvalues(axes[1, 0], found)
     _by_distance(axes[1, 1], found, data)
     _differences(axes[2, 0], found)
     _scores(axes[2, 1], found)
+    if found.shot_scores:
+        _by_shots(axes[3, 0], found)
+        _scatter(axes[3, 1], found)
     return figure
 
 
@@ -155,3 +169,23 @@ def _scores(axes: Axes, found: KernelAssessment) -> None:
     axes.set_xlim(min(0, *ours, *theirs), 1.3)
     axes.legend(fontsize=8.5, frameon=False, loc="upper right")
     _panel(axes, "With the target: cross-validated score, alignment")
+
+
+def _by_shots(axes: Axes, found: KernelAssessment) -> None:
+    rows = found.shot_scores
+    shots, means = [row.shots for row in rows], np.array([row.score for row in rows])
+    reach = np.abs(np.array([row.interval for row in rows]).T - means)
+    label = "measured, 95% interval of the mean"
+    axes.errorbar(shots, means, reach, fmt="o-", color=BLUE, markersize=4, capsize=3, linewidth=1.2, label=label)
+    assert found.exact_score is not None
+    axes.axhline(found.exact_score, color=INK, linewidth=1, label=f"exact, {found.exact_score:.3f}")
+    axes.axhline(found.rbf_score, color=GREY, linestyle="--", linewidth=1.2, label=f"tuned RBF, {found.rbf_score:.3f}")
+    axes.set_xscale("log")
+    axes.legend(fontsize=8.5, frameon=False, loc="lower right")
+    _panel(axes, "Score by shots", "shots a circuit", "cross-validated score")
+
+
+def _scatter(axes: Axes, found: KernelAssessment) -> None:
+    axes.semilogx([row.shots for row in found.shot_scores], [row.spread for row in found.shot_scores], "o-", color=BLUE)
+    axes.set_ylim(bottom=0)
+    _panel(axes, "How far one measurement moves the score", "shots a circuit", "standard deviation")

@@ -12,7 +12,7 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler import PassManager, Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 
-from qworkbench.backend import Backend
+from qworkbench.backend import MITIGATION, Backend
 from qworkbench.engines.base import Usage, check_memory
 from qworkbench.engines.devices import (
     cut_circuit,
@@ -25,7 +25,6 @@ from qworkbench.engines.devices import (
     simulator_target,
     used_qubits,
 )
-from qworkbench.engines.mitigation import OPTIONS as MITIGATION_OPTIONS
 from qworkbench.engines.mitigation import Mitigation
 from qworkbench.engines.mps import sites_of
 from qworkbench.engines.runners import CircuitEngine, Read, Run
@@ -40,7 +39,7 @@ OPTIONS = (
     "noise",
     "optimization_level",
     "precision",
-    *MITIGATION_OPTIONS,
+    *MITIGATION,
 )
 DEPOLARIZING, GENERIC = "depolarizing:", "generic:"
 """Values of ``noise`` beside the names of snapshots start so."""

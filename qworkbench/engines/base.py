@@ -63,7 +63,10 @@ class Sampler(Protocol):
 
 
 class Overlap(Protocol):
-    """A compiled circuit whose states are compared."""
+    """A compiled circuit whose states are compared.
+
+    One that has ``noiseless = True`` compares states, so that each sample's fidelity with itself is 1.
+    """
 
     def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """``|<state(x_i)|state(y_j)>|**2`` of shape ``(N, M)``; without ``y`` the symmetric Gram matrix of ``x``.
@@ -72,7 +75,8 @@ class Overlap(Protocol):
             x: ``N`` samples.
             y: ``M`` samples.
             repeats: How many times the backend's shots each entry gets, whole numbers of shape ``(N, M)``; entries
-                with 0 come back as NaN. Of a symmetric matrix the upper half counts. Exact backends ignore it.
+                with 0 come back as NaN. Of a symmetric matrix the upper half counts. Exact backends that compare
+                states ignore it; those that run a circuit a pair run it once where the number is not 0.
         """
         ...
 

@@ -120,9 +120,12 @@ def placed(circuit: QuantumCircuit, device: BackendV2, manager: PassManager) -> 
     if device.num_qubits is not None and circuit.num_qubits > device.num_qubits:
         raise ValueError(f"expected at most {device.num_qubits} qubits on {device.name}, got {circuit.num_qubits}")
     done = manager.run(circuit)
-    if done.layout is None:
-        return done, list(range(circuit.num_qubits))
-    return done, list(done.layout.final_index_layout())
+    return done, final_places(done, circuit.num_qubits)
+
+
+def final_places(done: QuantumCircuit, n_qubits: int) -> list[int]:
+    """Where each of the ``n_qubits`` qubits of a circuit is at the end of what a transpiler made of it."""
+    return list(range(n_qubits)) if done.layout is None else list(done.layout.final_index_layout())
 
 
 def finished(base: QuantumCircuit, place: Sequence[int], read: Read, basis: PassManager | None) -> QuantumCircuit:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from qiskit.circuit import QuantumCircuit
+from qiskit.circuit.library import get_standard_gate_name_mapping
 
-from qworkbench.backend import Backend
+from qworkbench.backend import MITIGATION, Backend
 from qworkbench.errors import unknown_name
 
 Translation = Callable[[QuantumCircuit], QuantumCircuit]
 """To a target's own gates."""
-OPTIONS = ("mitigation", "noise_scale", "zne_fit", "zne_scales")
-"""Options of a backend URI that are read here."""
 METHODS = ("readout", "zne")
+_STANDARD = frozenset(get_standard_gate_name_mapping())
 RESOLVED = 3.0
 """Standard errors that a value must stand away from 0 to show how it decays."""
 GAUSS_NEWTON_STEPS = 20
@@ -66,7 +66,7 @@ class Mitigation:
         Raises:
             ValueError: If an option is wrong, or does nothing beside the others.
         """
-        given = {key: value for key in OPTIONS if (value := backend.option(key)) is not None}
+        given = {key: value for key in MITIGATION if (value := backend.option(key)) is not None}
         methods = given.pop("mitigation", "").split(",") if "mitigation" in given else []
         for method in methods:
             if method not in METHODS:
@@ -116,6 +116,10 @@ def fold(circuit: QuantumCircuit, scale: float, translate: Translation | None = 
             f"expected a noise scale in steps of 2/{len(places)} for a circuit with {len(places)} gates to fold, got "
             f"{scale:g}; odd numbers always work"
         )
+    for k in places:
+        gate = circuit.data[k].operation
+        if (inverse := gate.inverse().name) not in _STANDARD and inverse != gate.name:
+            raise ValueError(f"a circuit with the gate {gate.name!r} cannot be folded: its inverse is no device's gate")
     # Spread evenly, so that no part of the circuit carries all of the additional noise.
     edges = np.arange(len(places) + 1) * folds // len(places)
     extra = dict(zip(places, np.diff(edges), strict=True))

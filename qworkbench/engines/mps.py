@@ -28,6 +28,8 @@ class MPSOverlap:
     ``N`` samples are ``N`` simulations; a pair of bond ``D`` then costs ``O(n D**3)``.
     """
 
+    noiseless = True
+
     def __init__(self, submit: Callable[[torch.Tensor], list[list[Any]]]) -> None:
         self._submit = submit
 

@@ -105,6 +105,11 @@ class CircuitEngine(NothingToClose):
         self._runner, self._name, self._mitigation = runner, name, mitigation
         self._seeds = np.random.SeedSequence(seed)
 
+    @property
+    def largest_submission(self) -> int | None:
+        """Bound circuits that the other side takes at a time; None if any number."""
+        return getattr(self._runner, "largest_submission", None)
+
     def compile(self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], gradient: str = "auto") -> Program:
         """See ``Engine``; ``auto`` is ``parameter-shift``."""
         check_gradient(gradient, [])
@@ -389,7 +394,9 @@ class PairedOverlap:
     def fidelities(self, x: Angles, y: Angles | None = None, repeats: np.ndarray | None = None) -> Expectation:
         """See ``Overlap``."""
         left, right = x.rows(), (x if y is None else y).rows()
-        pairs = measured_pairs((len(left), len(right)), y is None, repeats if self._sampled else None)
+        if repeats is not None and not self._sampled:
+            repeats = (repeats > 0).astype(np.int64)
+        pairs = measured_pairs((len(left), len(right)), y is None, repeats)
         first, second = np.repeat(pairs.first, pairs.repeats), np.repeat(pairs.second, pairs.repeats)
         zeros, errors = self._zeros(torch.cat([left[first], right[second]], dim=1))
         mean, error = (np.full((len(left), len(right)), np.nan) for _ in range(2))
@@ -403,6 +410,8 @@ class PairedOverlap:
 
 class StateOverlap:
     """Fidelities from state vectors and one matrix product."""
+
+    noiseless = True
 
     def __init__(self, n_qubits: int, submit: Callable[[torch.Tensor], list[list[Any]]]) -> None:
         self._n_qubits, self._submit = n_qubits, submit

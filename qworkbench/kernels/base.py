@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -44,6 +44,10 @@ class Kernel(nn.Module):
         Raises:
             ValueError: If a shape is wrong or a value is not finite.
         """
+        raise NotImplementedError
+
+    def with_backend(self, backend: Any) -> Self:
+        """The same kernel with a copy of its parameters on another backend; see ``open_engine``."""
         raise NotImplementedError
 
     @property

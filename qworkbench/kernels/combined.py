@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -53,6 +54,11 @@ class SumKernel(Kernel):
         start = np.full(n, 1 / n) if coefficients is None else coefficients
         self.log_coefficients = positive("coefficient", start, ((n,),))
 
+    def with_backend(self, backend: Any) -> Self:
+        """See ``Kernel``."""
+        parts = [kernel.with_backend(backend) for kernel in _parts(self.kernels)]
+        return type(self)(parts, self.log_coefficients.detach().exp().numpy())
+
     @property
     def usage(self) -> dict[str, int]:
         """What the engines have run, summed over the parts."""
@@ -83,6 +89,10 @@ class ProductKernel(Kernel):
     def __init__(self, kernels: Sequence[Kernel]) -> None:
         super().__init__()
         self.kernels, self.n_inputs = _children(kernels)
+
+    def with_backend(self, backend: Any) -> Self:
+        """See ``Kernel``."""
+        return type(self)([kernel.with_backend(backend) for kernel in _parts(self.kernels)])
 
     @property
     def usage(self) -> dict[str, int]:

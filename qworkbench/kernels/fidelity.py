@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,14 +11,22 @@ from numpy.typing import ArrayLike
 from torch.func import functional_call
 
 from circuits import ParameterizedCircuit, compute_uncompute, projectors, swap_test, z_first
+from qworkbench.backend import Backend
 from qworkbench.engines.base import Engine, Overlap
 from qworkbench.engines.registry import open_engine
 from qworkbench.errors import unknown_name
 from qworkbench.kernels.base import Kernel, from_pairs, positive, upper_pairs, weight_parameter
+from qworkbench.kernels.shots import allocate_shots, measure_diagonal, undo_depolarising
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import Angles, lower
 
 METHODS = ("auto", "swap-test")
+ALLOCATIONS = ("equal", "variance")
+CORRECTIONS = ("none", "depolarising")
+PORTIONS, PILOT = 8, 2
+"""``allocation="variance"`` shares out shots by the eighth; every entry gets two of them first."""
+DIAGONAL_ROUNDS = 4
+"""Shots of a sample's own fidelity, in units of the backend's: its error is in a whole row of entries."""
 
 
 class QuantumKernel(Kernel):
@@ -36,9 +45,13 @@ class QuantumKernel(Kernel):
             arXiv:2111.05451).
         method: ``auto``, or ``swap-test`` for ``2 n + 1`` qubits and one ancilla read out (``2 F - 1`` is measured, so
             its standard error does not vanish with the fidelity, and an entry may be below 0).
+        allocation: ``equal`` shots for all entries, or by their ``variance`` at the same total (``allocate_shots``;
+            at least 8 shots). Arrays only, as the next: tensors, which torch may differentiate, get plain entries.
+        correction: ``depolarising`` measures each sample's fidelity with itself, one circuit of four times the shots a
+            sample and call, and undoes the noise that it shows (``correct_depolarising``); or ``none``.
 
     Raises:
-        ValueError: If the weights or the bandwidth do not fit, or the backend or method is unknown.
+        ValueError: If the weights or the bandwidth do not fit, a setting is unknown, or shots cannot be shared out.
     """
 
     def __init__(
@@ -49,18 +62,33 @@ class QuantumKernel(Kernel):
         *,
         bandwidth: ArrayLike = 1.0,
         method: str = "auto",
+        allocation: str = "equal",
+        correction: str = "none",
     ) -> None:
         super().__init__()
-        if method not in METHODS:
-            raise unknown_name("method", method, METHODS)
+        for kind, name, known in (
+            ("method", method, METHODS),
+            ("allocation", allocation, ALLOCATIONS),
+            ("correction", correction, CORRECTIONS),
+        ):
+            if name not in known:
+                raise unknown_name(kind, name, known)
+        if method != "auto" and (allocation, correction) != (ALLOCATIONS[0], CORRECTIONS[0]):
+            raise ValueError("expected neither allocation nor correction with the swap test; use method='auto'")
         self.circuit, self.backend, self.method = circuit, backend, method
+        self.allocation, self.correction = allocation, correction
+        self.survival: float | None = None
+        """How much of the last corrected samples the noise has left, on average: 1 without noise."""
         self.n_inputs = circuit.n_inputs
         self.weights = weight_parameter(circuit, weights)
         self.log_bandwidth = positive("bandwidth", bandwidth, ((), (circuit.n_inputs,)))
         self._lowered = lower(circuit)
         self._live: tuple[Engine, Overlap] | None = None
         self._pairs: QuantumLayer | None = None
+        self._portions: QuantumKernel | None = None
         self._open()
+        if allocation == "variance":
+            self._in_portions()
 
     def _open(self) -> tuple[Engine, Overlap]:
         if self._live is None:
@@ -85,6 +113,35 @@ class QuantumKernel(Kernel):
         assert self._pairs is not None
         return self._pairs
 
+    def _in_portions(self) -> QuantumKernel | None:
+        """The kernel with an eighth of the shots, on an engine that lives as long as this one; None if exact."""
+        if not isinstance(self.backend, str | Backend):
+            raise ValueError(
+                "expected the backend as a URI with allocation='variance', so that shots can be shared out"
+            )
+        backend = Backend.parse(self.backend)
+        if backend.shots is None:
+            return None
+        if backend.shots < PORTIONS:
+            raise ValueError(f"expected at least {PORTIONS} shots with allocation='variance', got {backend.shots}")
+        if self._portions is None:
+            portion = replace(backend, shots=backend.shots // PORTIONS)
+            object.__setattr__(self, "_portions", QuantumKernel(self.circuit, portion, self.weights.detach()))
+        assert self._portions is not None
+        self._portions.weights, self._portions.log_bandwidth = self.weights, self.log_bandwidth
+        return self._portions
+
+    def with_backend(self, backend: Any) -> Self:
+        """See ``Kernel``."""
+        settings = {"method": self.method, "allocation": self.allocation, "correction": self.correction}
+        weights = self.weights.detach()
+        return type(self)(self.circuit, backend, weights, bandwidth=self.bandwidth, **settings)
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether entries come from states, so that each sample's fidelity with itself is 1."""
+        return self.method == "auto" and getattr(self._overlap, "noiseless", False)
+
     @property
     def bandwidth(self) -> np.ndarray:
         """The factor on the data, shape ``()`` or ``(n_inputs,)``."""
@@ -93,7 +150,10 @@ class QuantumKernel(Kernel):
     @property
     def usage(self) -> dict[str, int]:
         """What the engine has run for this kernel: circuits, submissions, transpilations, shots."""
-        return self._open()[0].usage.as_dict()
+        total = self._open()[0].usage.as_dict()
+        if self._portions is not None:
+            total = {key: value + self._portions.usage[key] for key, value in total.items()}
+        return total
 
     def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         """See ``Kernel``."""
@@ -114,9 +174,25 @@ class QuantumKernel(Kernel):
             x: Shape ``(N, n_inputs)``.
             y: Shape ``(M, n_inputs)``; ``x`` itself by default.
             repeats: How many times the backend's shots each entry gets, whole numbers of shape ``(N, M)``; entries
-                with 0 come back as NaN. See ``qworkbench.kernels.shots``.
+                with 0 come back as NaN. Then ``allocation`` and ``correction`` are left aside. See
+                ``qworkbench.kernels.shots``.
         """
         data, other = self._checked(x), None if y is None else self._checked(y)
+        portions = self._in_portions() if self.allocation == "variance" and repeats is None else None
+        if portions is not None:
+            found = allocate_shots(portions, data, other, rounds=PORTIONS, pilot=PILOT)
+            mean, error = found.mean, found.std_error
+        else:
+            mean, error = self._plain(data, other, repeats)
+        if self.correction == "none" or repeats is not None:
+            return mean, error
+        diagonals = [measure_diagonal(self, part, DIAGONAL_ROUNDS) for part in (data, other) if part is not None]
+        mean, error, self.survival = undo_depolarising(mean, error, self.circuit.n_qubits, *diagonals)
+        return mean, error
+
+    def _plain(
+        self, data: torch.Tensor, other: torch.Tensor | None, repeats: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():
             if self.method == "auto":
                 right = None if other is None else self._angles(other)
@@ -129,7 +205,7 @@ class QuantumKernel(Kernel):
             layer = self._pair_layer()
             layer.weights.copy_(self.weights)
             mean, error = (part[:, 0] for part in layer.estimate(rows))
-        symmetric = y is None
+        symmetric = other is None
         return from_pairs(mean, shape, symmetric, 1.0).numpy(), from_pairs(error, shape, symmetric, 0.0).numpy()
 
     def _rows(self, x: torch.Tensor, y: torch.Tensor | None) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -143,7 +219,7 @@ class QuantumKernel(Kernel):
 
     def __getstate__(self) -> dict[str, Any]:
         # Live engines hold simulators and sessions; the description opens them again.
-        return {**self.__dict__, "_live": None, "_pairs": None}
+        return {**self.__dict__, "_live": None, "_pairs": None, "_portions": None}
 
     def extra_repr(self) -> str:
         """What ``print(kernel)`` shows."""

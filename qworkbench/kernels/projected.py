@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations, product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from qiskit.quantum_info import SparsePauliOp
 
 from circuits import ParameterizedCircuit
+from qworkbench.backend import Backend
 from qworkbench.engines.base import Expectation
 from qworkbench.errors import unknown_name
 from qworkbench.kernels.base import Kernel, positive, weight_parameter
@@ -130,7 +132,21 @@ class ProjectedKernel(Kernel):
         self.layer = QuantumLayer(circuit, paulis, backend, generator=start, dtype=torch.float64)
         self.layer.weights = weight_parameter(circuit, weights)
         self.register_buffer("_scale", torch.as_tensor(np.sqrt(shares)), persistent=False)
+        self.shadows = shadows
         self._shadows = None if shadows is None else ShadowFeatures(circuit, paulis, backend, shadows)
+
+    def with_backend(self, backend: Any) -> Self:
+        """See ``Kernel``; an exact backend takes no shadows."""
+        other = copy.deepcopy(self)
+        other.layer = self.layer.with_backend(backend)
+        described = Backend.parse(backend) if isinstance(backend, str | Backend) else None
+        if described is not None and described.shots is None:
+            other.shadows = None
+        if other.shadows is not None:
+            other._shadows = ShadowFeatures(self.circuit, self.layer.observables, backend, other.shadows)
+        else:
+            other._shadows = None
+        return other
 
     @property
     def circuit(self) -> ParameterizedCircuit:

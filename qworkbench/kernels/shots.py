@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.svm import SVC
 
-from qworkbench.kernels.fidelity import QuantumKernel
 from qworkbench.kernels.repair import repair_psd
+
+if TYPE_CHECKING:
+    from qworkbench.kernels.fidelity import QuantumKernel
 
 
 @dataclass(frozen=True)
@@ -104,17 +107,17 @@ def measure_diagonal(kernel: QuantumKernel, x: ArrayLike, rounds: int = 1) -> Sh
     """The measured fidelity of each sample with itself, arrays of shape ``(N,)``: below 1 only by noise.
 
     Args:
-        kernel: A fidelity kernel on a sampling backend.
+        kernel: A fidelity kernel. Where states are compared the diagonal is 1 and nothing is run.
         x: Shape ``(N, n_inputs)``.
-        rounds: Portions of the backend's shots a sample.
-
-    Raises:
-        ValueError: If the backend is exact.
+        rounds: Portions of the backend's shots a sample; exact backends run each circuit once, with an error of 0.
     """
-    repeats = np.eye(len(np.asarray(x)), dtype=np.int64) * rounds
-    mean, portion = _measure(kernel, x, x, repeats)
-    shots = np.full(len(mean), portion * rounds)
-    return ShotEstimate(np.diag(mean).copy(), beta_error(np.diag(mean), shots), shots)
+    n = len(np.asarray(x))
+    if kernel.noiseless:
+        return ShotEstimate(np.ones(n), np.zeros(n), np.zeros(n, dtype=np.int64))
+    before = kernel.usage["shots"]
+    mean = np.diag(kernel.estimate(x, x, np.eye(n, dtype=np.int64) * rounds)[0]).copy()
+    shots = np.full(n, (kernel.usage["shots"] - before) // n)
+    return ShotEstimate(mean, beta_error(mean, shots) if shots.any() else np.zeros(n), shots)
 
 
 def correct_depolarising(
@@ -152,6 +155,42 @@ def correct_depolarising(
     if other_diagonal is None:
         np.fill_diagonal(corrected, 1.0)
     return corrected, 1 / survival
+
+
+def undo_depolarising(
+    gram: np.ndarray,
+    std_error: np.ndarray,
+    n_qubits: int,
+    diagonal: ShotEstimate,
+    other_diagonal: ShotEstimate | None = None,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """``correct_depolarising`` with the errors of the diagonals carried over to the entries, to first order.
+
+    Args:
+        gram: Measured fidelities, shape ``(N, M)``.
+        std_error: Their errors.
+        n_qubits: Width of the feature map.
+        diagonal: Of ``measure_diagonal``, of the rows.
+        other_diagonal: Of the columns; see ``correct_depolarising``.
+
+    Returns:
+        The corrected matrix, its errors, and the mean over rows and columns of ``s_i**2``, the share that the noise has
+        left.
+
+    Raises:
+        ValueError: If noise has left no signal.
+    """
+    columns = diagonal if other_diagonal is None else other_diagonal
+    given = None if other_diagonal is None else other_diagonal.mean
+    corrected, growth = correct_depolarising(gram, diagonal.mean, n_qubits, given)
+    floor = 2.0**-n_qubits
+    # ds_i / s_i of each encoding; an entry falls with s_i s_j as (k - floor) / (s_i s_j).
+    rows, others = (part.std_error / (2 * (part.mean - floor)) for part in (diagonal, columns))
+    error = np.hypot(std_error * growth, np.abs(corrected - floor) * np.hypot(rows[:, None], others[None, :]))
+    if other_diagonal is None:
+        np.fill_diagonal(error, 0.0)
+    left = np.concatenate([diagonal.mean, [] if given is None else given])
+    return corrected, error, float(np.mean((left - floor) / (1 - floor)))
 
 
 @dataclass(frozen=True)

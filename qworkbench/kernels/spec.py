@@ -29,7 +29,11 @@ class KernelEntry:
 
 
 KERNELS: dict[str, KernelEntry] = {
-    "fidelity": KernelEntry(QuantumKernel, "squared overlap of the encoded states", {"method": str}),
+    "fidelity": KernelEntry(
+        QuantumKernel,
+        "squared overlap of the encoded states",
+        {"method": str, "allocation": str, "correction": str},
+    ),
     "projected": KernelEntry(
         ProjectedKernel,
         "classical kernel on reduced density matrices",

@@ -75,6 +75,8 @@ class FidelityTiles:
     weights: tuple[float, ...] = ()
     bandwidth: float | tuple[float, ...] = 1.0
     method: str = "auto"
+    allocation: str = "equal"
+    correction: str = "none"
 
     @property
     def n_inputs(self) -> int:
@@ -97,8 +99,11 @@ class FidelityTiles:
             "kernel": "fidelity",
             "circuit": circuit_digest(self.circuit),
             "weights": list(self.weights),
-            "bandwidth": self.bandwidth if isinstance(self.bandwidth, float) else list(self.bandwidth),
+            # The kernel keeps its logarithm, whose last bits may depend on the machine.
+            "bandwidth": [float(f"{factor:.12g}") for factor in np.atleast_1d(self.bandwidth)],
             "method": self.method,
+            "allocation": self.allocation,
+            "correction": self.correction,
             "backend": str(self.backend if self.sampled else replace(self.backend, seed=None)),
         }
 
@@ -125,7 +130,15 @@ class FidelityTiles:
         if backend.name in AER_ENGINES and backend.option("max_parallel_threads") is None:
             # Tiles share the cores already, and expectation values of Aer depend on the number of threads.
             backend = replace(backend, options=(*backend.options, ("max_parallel_threads", "1")))
-        return QuantumKernel(self.circuit, backend, self.weights, bandwidth=self.bandwidth, method=self.method)
+        return QuantumKernel(
+            self.circuit,
+            backend,
+            self.weights,
+            bandwidth=self.bandwidth,
+            method=self.method,
+            allocation=self.allocation,
+            correction=self.correction,
+        )
 
 
 def tile_kernel(kernel: Any) -> TileKernel:
@@ -156,6 +169,8 @@ def tile_kernel(kernel: Any) -> TileKernel:
         tuple(weights),
         tuple(bandwidth) if isinstance(bandwidth, list) else bandwidth,
         kernel.method,
+        kernel.allocation,
+        kernel.correction,
     )
 
 

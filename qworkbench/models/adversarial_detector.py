@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn.functional import mse_loss, softplus
@@ -21,7 +18,8 @@ from qworkbench.errors import unknown_name
 from qworkbench.models.base import draw_seed, n_parameters, tensor, usage
 from qworkbench.models.components import ANGLE_RANGE, ComponentScaler
 from qworkbench.models.detector import ThresholdedDetector, check_settings, hold_out
-from qworkbench.models.gan import LOSSES, discriminate, draw_latents, frozen, train_gan, two_maps
+from qworkbench.models.gan import LOSSES, PENALTIES, discriminate, draw_latents, frozen, train_gan, two_maps
+from qworkbench.models.safeguard import Safeguard, draw_trial
 from qworkbench.models.two_sample import two_sample_measures
 from qworkbench.training import train
 
@@ -37,8 +35,9 @@ STEPS = 600
 """Discriminator steps that a training makes at least where ``epochs`` is not given, ..."""
 PASSES = 30
 """... and passes over the events."""
-NOISE_EVENTS = 500
-"""Uniform events of the check against noise."""
+WEIGHTS = (0.0, 0.5, 0.9)
+"""Weights of the discriminator that are tried where the one that was set does not do; its term alone would be blind to
+what lies beyond the angles."""
 
 Generate = Callable[[torch.Tensor], torch.Tensor]
 """``(B, n_latent) -> (B, n_components)``, in the units of the search's targets."""
@@ -94,8 +93,8 @@ class AdversarialDetector(ThresholdedDetector):
     mean over the training events is taken off first, since its zero means nothing.
 
     ``fit`` ends with a check: events of the training background must score above uniform noise in their box more
-    often than not. If they do not, the part of the score that does it best alone is taken (``score_weight_`` is then
-    0 or 1), and if that is two standard deviations below chance, a ``ConvergenceWarning`` says so.
+    often than not, safely. If they do not, the w of ``WEIGHTS`` that does it best is taken
+    (``score_weight_``), and if that does not do either, the densities of the features join in; see ``Safeguard``.
     """
 
     def _build(self, n_components: int, n_latent: int, rng: torch.Generator) -> tuple[nn.Module, nn.Module]:
@@ -113,7 +112,8 @@ class AdversarialDetector(ThresholdedDetector):
         train_events, held_out = hold_out(self, X, self._seed)
         self.scaler_ = ComponentScaler(self.n_qubits).fit(train_events)
         networks = self._train(train_events, held_out, rng)
-        self.score_weight_, self.noise_auc_ = self._checked_weight(train_events, networks)
+        self.score_weight_, self.safeguard_ = self._checked_score(train_events, networks)
+        self.noise_auc_ = self.safeguard_.noise_auc_
         scores = self._weighted(held_out if self.threshold == "validation" else X, networks)
         self.generator_, self.discriminator_, self.encoder_ = networks
         self.usage_, self.n_parameters_ = (of(*filter(None, networks)) for of in (usage, n_parameters))
@@ -137,6 +137,7 @@ class AdversarialDetector(ThresholdedDetector):
             rng=rng,
             discriminator_steps=self.discriminator_steps,
             penalty_weight=self.penalty_weight,
+            penalty=self.penalty,
             held_out=unseen if len(unseen) else None,
         )
         self.loss_curve_ = self.training_curves_["discriminator"]
@@ -176,7 +177,8 @@ class AdversarialDetector(ThresholdedDetector):
         return encoder
 
     def _check_settings(self) -> None:
-        for kind, name, known in (("GAN loss", self.loss, LOSSES), ("inversion", self.inversion, INVERSIONS)):
+        chosen = ("GAN loss", self.loss, LOSSES), ("penalty", self.penalty, PENALTIES)
+        for kind, name, known in (*chosen, ("inversion", self.inversion, INVERSIONS)):
             if name not in known:
                 raise unknown_name(kind, name, known)
         least = dict.fromkeys(("n_qubits", "n_layers", "batch_size", "bank_size", "discriminator_steps"), 1)
@@ -187,29 +189,15 @@ class AdversarialDetector(ThresholdedDetector):
         if not 0 <= self.penalty_weight < math.inf:
             raise ValueError(f"expected penalty_weight of at least 0, got {self.penalty_weight!r}")
 
-    def _checked_weight(self, train_events: np.ndarray, networks: Networks) -> tuple[float, float]:
-        """The weight of the score, and the ROC AUC of training events against uniform noise in their box with it."""
-        rng = np.random.default_rng(self._seed)
-        noise = rng.uniform(train_events.min(axis=0), train_events.max(axis=0), (NOISE_EVENTS, train_events.shape[1]))
-        real = train_events[rng.permutation(len(train_events))[:NOISE_EVENTS]]
-        parts = self._parts(np.concatenate([real, noise]), networks)
-        normal = np.arange(len(real) + len(noise)) < len(real)
-
-        def auc(weight: float) -> float:
-            return float(roc_auc_score(normal, _mixed(*parts, weight)))
-
-        chosen, found = self.score_weight, auc(self.score_weight)
-        if found < 0.5:
-            found, chosen = max((auc(weight), weight) for weight in (self.score_weight, 0.0, 1.0))
-        deviation = math.sqrt((len(parts[0]) + 1) / (12 * len(real) * len(noise)))
-        if found < 0.5 - 2 * deviation:
-            warnings.warn(
-                f"the detector ranks its own training background below uniform noise (ROC AUC {found:.2f}): train it "
-                "longer, with more layers or latent angles",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return chosen, found
+    def _checked_score(self, train_events: np.ndarray, networks: Networks) -> tuple[float, Safeguard]:
+        """The weight of the discriminator's term, and what keeps the score above that of noise with it."""
+        trial = draw_trial(train_events, self._seed)
+        parts = self._parts(trial.rows, networks)
+        chosen = self.score_weight
+        if trial.auc(_mixed(*parts, chosen)) < trial.safe:
+            chosen = max((self.score_weight, *WEIGHTS), key=lambda weight: trial.auc(_mixed(*parts, weight)))
+        missed = np.zeros(len(trial.rows))  # The residual has it all.
+        return chosen, Safeguard().fit(train_events, trial, _mixed(*parts, chosen), missed)
 
     def _generate(self, generator: nn.Module) -> Generate:
         """Latents to generated events as principal components of standardised features."""
@@ -241,7 +229,8 @@ class AdversarialDetector(ThresholdedDetector):
         return np.sqrt((distance**2).mean(axis=1)), softplus(self.logit_centre_ - logits).numpy()
 
     def _weighted(self, X: np.ndarray, networks: Networks) -> np.ndarray:
-        return _mixed(*self._parts(X, networks), self.score_weight_)
+        own = _mixed(*self._parts(X, networks), self.score_weight_)
+        return -self.safeguard_.oddness(X, own, np.zeros(len(X)))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         return self._weighted(X, self._networks())
@@ -273,4 +262,4 @@ class AdversarialDetector(ThresholdedDetector):
 
 
 def _mixed(residual: np.ndarray, doubt: np.ndarray, weight: float) -> np.ndarray:
-    return -((1 - weight) * residual + weight * doubt)
+    return (1 - weight) * residual + weight * doubt

@@ -16,6 +16,7 @@ from qworkbench.layer import QuantumLayer
 from qworkbench.models.base import draw_seed, n_parameters, near_identity, on_backend, seeded, usage, with_errors
 from qworkbench.models.components import ComponentScaler
 from qworkbench.models.detector import ThresholdedDetector, check_settings, hold_out
+from qworkbench.models.safeguard import Safeguard, draw_trial
 from qworkbench.training import train
 
 FLOOR = 0.01
@@ -30,7 +31,8 @@ class BornMachineDetector(ThresholdedDetector):
     Each of the first principal components is a number of ``n_bits`` bits: a bin of ``[-1, 1]``, whose inner 80% holds
     96% of the training events. Training maximises the likelihood of the training events' bins; a step is one circuit,
     whatever their number. The density of an event is interpolated between the bins' centres, and beyond the outermost
-    bins falls like a Gaussian whose deviation is a bin. Features are scaled inside, as in ``QGANDetector``.
+    bins falls like a Gaussian whose deviation is a bin. What the components leave out is taken off as well; see
+    ``Safeguard``. Features are scaled inside, as in ``QGANDetector``.
 
     A fitted detector has ``module_``, ``scaler_``, ``loss_curve_`` (nats an event), ``offset_``, ``usage_`` and
     ``n_parameters_``. A call that scores runs one circuit.
@@ -101,7 +103,10 @@ class BornMachineDetector(ThresholdedDetector):
             generator=torch.Generator().manual_seed(self._seed),
         )
         self.loss_curve_ = history.losses
-        scores = self._densities(held_out if self.threshold == "validation" else X, module)
+        trial = draw_trial(train_events, self._seed)
+        parts = -self._densities(trial.rows, module), self.scaler_.left_out(trial.rows)
+        self.safeguard_ = Safeguard().fit(train_events, trial, *parts)
+        scores = self._guarded(held_out if self.threshold == "validation" else X, module)
         self.module_, self.usage_, self.n_parameters_ = module, usage(module), n_parameters(module)
         return scores
 
@@ -132,8 +137,11 @@ class BornMachineDetector(ThresholdedDetector):
         beyond = np.clip(np.abs(events) - 1, 0, None) / width
         return np.log(density) - 0.5 * (beyond**2).sum(axis=1)
 
+    def _guarded(self, X: np.ndarray, module: nn.Module) -> np.ndarray:
+        return -self.safeguard_.oddness(X, -self._densities(X, module), self.scaler_.left_out(X))
+
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return self._densities(X, on_backend(self.module_, seeded(self.backend, self._seed)))
+        return self._guarded(X, on_backend(self.module_, seeded(self.backend, self._seed)))
 
     def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
         """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""

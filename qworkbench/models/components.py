@@ -62,6 +62,15 @@ class ComponentScaler(BaseEstimator):
             return scaled * torch.as_tensor(self.width_) + torch.as_tensor(self.centre_)
         return scaled * self.width_ + self.centre_
 
+    def left_out(self, X: np.ndarray, limit: float = np.inf) -> np.ndarray:
+        """How far events are from what a model sees of them, shape ``(N,)``, in standard deviations.
+
+        The root mean square, over all features, of what the components leave out and what of them, scaled, lies beyond
+        ``[-limit, limit]``.
+        """
+        seen = self.unscale(np.clip(self.transform(X), -limit, limit)) @ self.components_
+        return np.sqrt(((self.standardise(X) - seen) ** 2).mean(axis=1))
+
     def restore(self, components: np.ndarray) -> np.ndarray:
         """Unscaled components to features in the units of the data, shape ``(N, F)``."""
         return components @ self.components_ * self.scale_ + self.mean_

@@ -20,6 +20,12 @@ BETAS = (0.5, 0.9)
 """Adam's moments; short memories, since the opponent changes all the time (Radford et al. 2016)."""
 PENALTY_STEP = 0.1
 """Half the distance over which the gradient penalty takes its difference, in radians."""
+PENALTIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "two-sided": lambda excess: excess,
+    "one-sided": torch.relu,
+}
+"""Which part of the slope's excess over 1 the gradient penalty squares: Gulrajani et al. 2017 (arXiv:1704.00028, eq. 3)
+and Petzka et al. 2018 (arXiv:1709.08894, eq. 8)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Loss:
     generator: Callable[[torch.Tensor], torch.Tensor]
     """``logits of generated events -> scalar``."""
     critic: bool = False
-    """Whether the discriminator is a critic: a penalty holds its slope to at most 1, and its zero means nothing."""
+    """Whether the discriminator is a critic: a penalty holds its slope to 1, and its zero means nothing."""
 
 
 LOSSES = {
@@ -64,11 +70,12 @@ def gradient_penalty(
     fake: torch.Tensor,
     rng: torch.Generator,
     step: float = PENALTY_STEP,
+    penalty: str = "two-sided",
 ) -> torch.Tensor:
-    """``E max(0, |grad D(x)| - 1)**2`` at points x drawn between real and generated events.
+    """``E (|grad D(x)| - 1)**2`` at points x drawn between real and generated events.
 
-    Gulrajani et al. 2017 (arXiv:1704.00028, eq. 3), one-sided as in Petzka et al. 2018 (arXiv:1709.08894): in few
-    dimensions the two-sided penalty keeps a critic from turning round when the generator has overshot.
+    Gulrajani et al. 2017 (arXiv:1704.00028, eq. 3); ``one-sided`` squares ``max(0, |grad D(x)| - 1)``. In one dimension
+    the two-sided penalty keeps a critic from turning round when the generator has overshot.
 
     The slope is the central difference along the gradient, ``(D(x + h u) - D(x - h u)) / 2h`` with u held fixed, and
     that of the weights follows from it: no second derivative is asked of the engine, so that every backend and
@@ -80,6 +87,7 @@ def gradient_penalty(
         fake: Generated events of the same shape.
         rng: Source of the points.
         step: h.
+        penalty: A key of ``PENALTIES``.
     """
     mix = torch.rand(len(real), 1, generator=rng, dtype=real.dtype)
     points = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
@@ -88,7 +96,7 @@ def gradient_penalty(
     along = step * slope / slope.norm(dim=1, keepdim=True).clamp_min(1e-12)
     ends = torch.cat([points + along, points - along]).detach()
     ahead, behind = discriminate(discriminator, ends).chunk(2)
-    return torch.relu((ahead - behind) / (2 * step) - 1).square().mean()
+    return PENALTIES[penalty]((ahead - behind) / (2 * step) - 1).square().mean()
 
 
 @contextmanager
@@ -116,7 +124,8 @@ def train_gan(
     learning_rate: float,
     rng: torch.Generator,
     discriminator_steps: int = 1,
-    penalty_weight: float = 10.0,
+    penalty_weight: float = 1.0,
+    penalty: str = "two-sided",
     held_out: torch.Tensor | None = None,
 ) -> dict[str, list[float]]:
     """Train both sides in turn with Adam, in place.
@@ -136,6 +145,7 @@ def train_gan(
         rng: Source of the batches and of the latents.
         discriminator_steps: Discriminator steps for each of the generator.
         penalty_weight: Weight of the gradient penalty of a critic.
+        penalty: A key of ``PENALTIES``.
         held_out: Events that no side sees, shape ``(M, n_components)``.
 
     Returns:
@@ -168,7 +178,7 @@ def train_gan(
             made.append(fake.detach())
             value = loss.discriminator(*discriminate(discriminator, torch.cat([real, made[-1]])).chunk(2))
             if loss.critic:
-                value = value + penalty_weight * gradient_penalty(discriminator, real, made[-1], rng)
+                value = value + penalty_weight * gradient_penalty(discriminator, real, made[-1], rng, penalty=penalty)
             seen["discriminator"].append((step("discriminator", value), len(rows)))
             if number % discriminator_steps == 0 or number == len(parts):
                 with frozen(discriminator):

@@ -23,6 +23,7 @@ class GANDetector(AdversarialDetector):
         loss: See ``QGANDetector``, as for all that follow.
         discriminator_steps: Discriminator steps for each step of the generator.
         penalty_weight: Weight of the gradient penalty of the Wasserstein loss.
+        penalty: ``two-sided`` or ``one-sided``.
         epochs: Passes over the data.
         batch_size: Events a step.
         learning_rate: Adam's, of both sides.
@@ -44,7 +45,8 @@ class GANDetector(AdversarialDetector):
         n_layers: int = 2,
         loss: str = "non-saturating",
         discriminator_steps: int = 1,
-        penalty_weight: float = 10.0,
+        penalty_weight: float = 1.0,
+        penalty: str = "two-sided",
         epochs: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 0.02,
@@ -63,6 +65,7 @@ class GANDetector(AdversarialDetector):
         self.loss = loss
         self.discriminator_steps = discriminator_steps
         self.penalty_weight = penalty_weight
+        self.penalty = penalty
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

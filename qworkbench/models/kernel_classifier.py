@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from circuits import ParameterizedCircuit
 from qworkbench.kernels import Kernel
-from qworkbench.models.base import with_errors
 from qworkbench.models.kernel_machine import KernelMachine
 from qworkbench.models.variational import encode_labels
 
@@ -80,7 +79,7 @@ class QuantumKernelClassifier(ClassifierMixin, KernelMachine):
 
     def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
         """Decision values and their standard errors, shaped as those; see ``models.base.with_errors``."""
-        return with_errors(self, "decision_function", X, groups)
+        return self._with_errors("decision_function", X, groups)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Labels of shape ``(N,)``."""

@@ -17,7 +17,7 @@ from qworkbench.kernels.projected import ProjectedKernel
 from qworkbench.kernels.repair import repair_psd
 from qworkbench.kernels.spec import KernelSpec
 from qworkbench.kernels.training import train_kernel
-from qworkbench.models.base import INITIAL_SPREAD, draw_seed, resolve_circuit, seeded
+from qworkbench.models.base import INITIAL_SPREAD, draw_seed, resolve_circuit, seeded, with_errors
 
 
 class KernelMachine(BaseEstimator):
@@ -37,6 +37,9 @@ class KernelMachine(BaseEstimator):
         gram, error = kernel.estimate(data)
         self.usage_ = kernel.usage
         self.gram_report_: dict[str, Any] = {"sampled": bool(error.any())}
+        survival = getattr(kernel, "survival", None)
+        if survival is not None:
+            self.gram_report_["survival"] = survival
         if error.any():
             repair = repair_psd(gram, "auto", error)
             off_diagonal = error[np.triu_indices(len(error), 1)]
@@ -115,6 +118,20 @@ class KernelMachine(BaseEstimator):
         gram = np.zeros((len(data), len(self.X_fit_)))
         gram[:, columns] = self._kernel()(data, self.X_fit_[columns])
         return gram
+
+    def _with_errors(self, method: str, X: ArrayLike, groups: int) -> tuple[np.ndarray, np.ndarray]:
+        """``models.base.with_errors``, whatever the kernel."""
+        check_is_fitted(self)
+        if self.kernel_spec_ is None:
+            # A kernel object keeps its own backend, whose shots are not ours to split. One copy of it answers all
+            # groups: a copy each would repeat its seed.
+            asked, kernel = copy.copy(self), self._kernel()
+            asked.backend, asked._kernel = self.kernel, lambda: kernel  # type: ignore[method-assign]
+            return with_errors(asked, method, X, groups, together=False)
+        spec = KernelSpec.parse(self.kernel_spec_)
+        # Projected features and measured diagonals of the training data, and a budget of shots, are shared by all rows.
+        alone = spec.name == "fidelity" and not {"allocation", "correction"} & spec.options.keys()
+        return with_errors(self, method, X, groups, together=alone)
 
     def _n_trained(self) -> int:
         """Number of weights that were trained."""

@@ -79,6 +79,29 @@ class GramKernel(ProcessKernel):
 class KernelProcess(KernelMachine):
     """Hyper-parameters by marginal likelihood: amplitude, noise, and a factor on the bandwidth. Abstract."""
 
+    def __init__(
+        self,
+        feature_map: str | ParameterizedCircuit = "iqp",
+        *,
+        n_qubits: int | None = None,
+        n_layers: int = 1,
+        bandwidth: float = 0.5,
+        kernel: str | Kernel = "fidelity",
+        tune_bandwidth: bool | None = None,
+        n_restarts: int = 0,
+        backend: Any = "statevector",
+        random_state: int | None = None,
+    ) -> None:
+        self.feature_map = feature_map
+        self.n_qubits = n_qubits
+        self.n_layers = n_layers
+        self.bandwidth = bandwidth
+        self.kernel = kernel
+        self.tune_bandwidth = tune_bandwidth
+        self.n_restarts = n_restarts
+        self.backend = backend
+        self.random_state = random_state
+
     def _priors(self, data: np.ndarray, labels: np.ndarray | None) -> list[GramKernel]:
         """The quantum kernel of the training data: at its own bandwidth, and then with a free one if that is tuned."""
         measured = self._fit_gram(data, labels)
@@ -116,29 +139,6 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         random_state: Seed.
     """
 
-    def __init__(
-        self,
-        feature_map: str | ParameterizedCircuit = "iqp",
-        *,
-        n_qubits: int | None = None,
-        n_layers: int = 1,
-        bandwidth: float = 0.5,
-        kernel: str | Kernel = "fidelity",
-        tune_bandwidth: bool | None = None,
-        n_restarts: int = 0,
-        backend: Any = "statevector",
-        random_state: int | None = None,
-    ) -> None:
-        self.feature_map = feature_map
-        self.n_qubits = n_qubits
-        self.n_layers = n_layers
-        self.bandwidth = bandwidth
-        self.kernel = kernel
-        self.tune_bandwidth = tune_bandwidth
-        self.n_restarts = n_restarts
-        self.backend = backend
-        self.random_state = random_state
-
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on ``X`` of shape ``(N, F)`` and targets ``y`` of shape ``(N,)``.
 
@@ -173,6 +173,10 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         variance = self.amplitude_ * self._diagonal + self.noise_ - (reduced**2).sum(0)
         return mean, np.sqrt(variance.clip(0)) * self.target_scale_
 
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Means and the errors that shots leave in them, each ``(N,)``; see ``models.base.with_errors``."""
+        return self._with_errors("predict", X, groups)
+
 
 class QuantumGPClassifier(ClassifierMixin, KernelProcess):
     """Gaussian process classification on a quantum kernel.
@@ -192,29 +196,6 @@ class QuantumGPClassifier(ClassifierMixin, KernelProcess):
         backend: Where it runs.
         random_state: Seed.
     """
-
-    def __init__(
-        self,
-        feature_map: str | ParameterizedCircuit = "iqp",
-        *,
-        n_qubits: int | None = None,
-        n_layers: int = 1,
-        bandwidth: float = 0.5,
-        kernel: str | Kernel = "fidelity",
-        tune_bandwidth: bool | None = None,
-        n_restarts: int = 0,
-        backend: Any = "statevector",
-        random_state: int | None = None,
-    ) -> None:
-        self.feature_map = feature_map
-        self.n_qubits = n_qubits
-        self.n_layers = n_layers
-        self.bandwidth = bandwidth
-        self.kernel = kernel
-        self.tune_bandwidth = tune_bandwidth
-        self.n_restarts = n_restarts
-        self.backend = backend
-        self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on ``X`` of shape ``(N, F)`` and labels ``y`` of shape ``(N,)``, numbers or strings.
@@ -258,6 +239,10 @@ class QuantumGPClassifier(ClassifierMixin, KernelProcess):
         """Labels of shape ``(N,)``."""
         chances = self.predict_proba(X)
         return self.classes_[chances.argmax(1)]
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities and their standard errors, each ``(N, n_classes)``; see ``models.base.with_errors``."""
+        return self._with_errors("predict_proba", X, groups)
 
 
 def _latent(process: Any) -> dict[str, Any]:

@@ -43,6 +43,10 @@ class KernelRegressor(RegressorMixin, KernelMachine):
         standardised = self.solver_.predict(self._cross(X, getattr(self.solver_, "support_", None)))
         return standardised * self.target_scale_ + self.target_mean_
 
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        return self._with_errors("predict", X, groups)
+
 
 class QuantumKernelRegressor(KernelRegressor):
     """Support vector regression on a quantum kernel, of the standardised target.

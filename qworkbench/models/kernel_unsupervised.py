@@ -14,12 +14,17 @@ from sklearn.utils.validation import validate_data
 
 from circuits import ParameterizedCircuit
 from qworkbench.kernels import Kernel
-from qworkbench.models.density_detectors import ThresholdedDetector
+from qworkbench.models.components import LARGEST
+from qworkbench.models.detector import ThresholdedDetector
 from qworkbench.models.kernel_machine import KernelMachine
+from qworkbench.models.safeguard import Safeguard, draw_trial
 
 
 class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
     """A one-class support vector machine on a quantum kernel (Scholkopf et al. 2001).
+
+    Angles are periodic: an event outside the box of the training events is moved to its rim, and its distance from
+    there counts; see ``Safeguard``.
 
     Args:
         feature_map: See ``QuantumKernelClassifier``, as for all but the next two.
@@ -60,10 +65,25 @@ class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
         gram = self._fit_gram(X)
         self.solver_ = OneClassSVM(kernel="precomputed", nu=self.nu).fit(gram)
         self.n_parameters_ = int(self.solver_.dual_coef_.size)
-        return self.solver_.score_samples(gram)
+        self.spread_ = np.where((spread := X.std(axis=0)) > 0, spread, 1.0)
+        trial = draw_trial(X, self._seed)
+        self.safeguard_ = Safeguard().fit(X, trial, *self._parts(trial.rows))
+        return -self.safeguard_.oddness(X, -self.solver_.score_samples(gram), np.zeros(len(X)))
+
+    def _parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Oddness of the part inside the box of the training events, and the distance from there, both ``(N,)``."""
+        inside = np.clip(X, self.X_fit_.min(axis=0), self.X_fit_.max(axis=0))
+        with np.errstate(over="ignore"):
+            beyond = np.clip((X - inside) / self.spread_, -LARGEST, LARGEST)
+        own = -self.solver_.score_samples(self._cross(inside, self.solver_.support_))
+        return own, np.sqrt((beyond**2).mean(axis=1))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
-        return self.solver_.score_samples(self._cross(X, self.solver_.support_))
+        return -self.safeguard_.oddness(X, *self._parts(X))
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and their standard errors, each ``(N,)``; see ``models.base.with_errors``."""
+        return self._with_errors("score_samples", X, groups)
 
 
 class QuantumKernelPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, KernelMachine):
@@ -127,6 +147,10 @@ class QuantumKernelPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kernel
         """Components of shape ``(N, n_components)``."""
         cross = self._cross(X)
         return self.solver_.transform(cross)
+
+    def estimate(self, X: ArrayLike, groups: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """Components and their standard errors, each ``(N, n_components)``; see ``models.base.with_errors``."""
+        return self._with_errors("transform", X, groups)
 
 
 class QuantumSpectralClustering(ClusterMixin, KernelMachine):

@@ -11,13 +11,15 @@ from torch import nn
 from qworkbench.models.base import draw_seed, n_parameters, on_backend, quantum_layers, seeded, tensor, usage
 from qworkbench.models.components import ANGLE_RANGE, ComponentScaler
 from qworkbench.models.detector import ThresholdedDetector, check_settings, hold_out
+from qworkbench.models.safeguard import Safeguard, draw_trial
 from qworkbench.training import train
 
 
 class OneClassDetector(ThresholdedDetector):
     """Scale, train a module on the events, score by what it misses. Abstract.
 
-    A fitted detector has ``module_``, ``scaler_``, ``targets_``, ``loss_curve_``, ``validation_loss_curve_`` (of the
+    What the components leave out and what lies beyond the angles counts as well; see ``Safeguard``. A fitted detector
+    has ``module_``, ``scaler_``, ``targets_``, ``safeguard_``, ``loss_curve_``, ``validation_loss_curve_`` (of the
     held-out events, if there are any), ``offset_``, ``usage_`` and ``n_parameters_``.
     """
 
@@ -36,6 +38,10 @@ class OneClassDetector(ThresholdedDetector):
     def _oddness(self, X: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """How far events ``(N, F)`` with these outputs ``(N, n_outputs)`` are from normal, shape ``(N,)``."""
         return ((outputs - self.targets_) ** 2).sum(axis=1)
+
+    def _missed(self, X: np.ndarray) -> np.ndarray:
+        """What the module is not shown of events ``(N, F)``, shape ``(N,)``."""
+        return self.scaler_.left_out(X, ANGLE_RANGE)
 
     def _fit_scores(self, X: np.ndarray) -> np.ndarray:
         self._check_settings()
@@ -71,6 +77,9 @@ class OneClassDetector(ThresholdedDetector):
         )
         self.loss_curve_, self.validation_loss_curve_ = history.losses, losses
         self.targets_ = targets.numpy() if shared else None
+        trial = draw_trial(train_events, self._seed)
+        own = self._own(trial.rows, module)
+        self.safeguard_ = Safeguard().fit(train_events, trial, own, self._missed(trial.rows))
         scores = self._scores(held_out if self.threshold == "validation" else X, module)
         self.module_, self.usage_, self.n_parameters_ = module, usage(module), n_parameters(module)
         return scores
@@ -81,9 +90,12 @@ class OneClassDetector(ThresholdedDetector):
     def _inputs(self, X: np.ndarray) -> torch.Tensor:
         return tensor(self.scaler_.transform(X)).clamp(-ANGLE_RANGE, ANGLE_RANGE)
 
-    def _scores(self, X: np.ndarray, module: nn.Module) -> np.ndarray:
+    def _own(self, X: np.ndarray, module: nn.Module) -> np.ndarray:
         with torch.no_grad():
-            return -self._oddness(X, module(self._inputs(X)).numpy())
+            return self._oddness(X, module(self._inputs(X)).numpy())
+
+    def _scores(self, X: np.ndarray, module: nn.Module) -> np.ndarray:
+        return -self.safeguard_.oddness(X, self._own(X, module), self._missed(X))
 
     def _score(self, X: np.ndarray) -> np.ndarray:
         module: Any = self.module_

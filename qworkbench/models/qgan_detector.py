@@ -48,6 +48,7 @@ class QGANDetector(AdversarialDetector):
         loss: A key of ``qworkbench.models.gan.LOSSES``.
         discriminator_steps: Discriminator steps for each step of the generator.
         penalty_weight: Weight of the gradient penalty of the Wasserstein loss.
+        penalty: ``two-sided`` holds the critic's slope at 1, ``one-sided`` to at most 1; see ``gradient_penalty``.
         epochs: Passes over the data; by default at least 30, and as many as make 600 discriminator steps, so that few
             events train as long as many.
         batch_size: Events a step.
@@ -77,7 +78,8 @@ class QGANDetector(AdversarialDetector):
         discriminator: str = "quantum",
         loss: str = "non-saturating",
         discriminator_steps: int = 1,
-        penalty_weight: float = 10.0,
+        penalty_weight: float = 1.0,
+        penalty: str = "two-sided",
         epochs: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 0.02,
@@ -99,6 +101,7 @@ class QGANDetector(AdversarialDetector):
         self.loss = loss
         self.discriminator_steps = discriminator_steps
         self.penalty_weight = penalty_weight
+        self.penalty = penalty
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -20,8 +20,8 @@ class QuantumAutoencoderDetector(OneClassDetector):
     """The fidelity of the trash state (Ngairangbam et al. 2022, arXiv:2112.04958).
 
     A circuit learns to bring the trash qubits of encoded normal events to ``|0...0>``. The score of an event is the
-    probability of finding them there, from 0 to 1. Features are scaled inside, as in ``QGANDetector``; a single
-    component is encoded on two qubits.
+    probability of finding them there, from 0 to 1, less what ``Safeguard`` adds: what the components leave out.
+    Features are scaled inside, as in ``QGANDetector``; a single component is encoded on two qubits.
 
     Args:
         n_qubits: Number of qubits, one for each of the first principal components.

@@ -15,7 +15,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 
 from qworkbench.backend import Backend
 from qworkbench.cloud.adapter import CANCELLED, DONE, FINAL, Adapter, Batch, Counts
-from qworkbench.cloud.compiling import compile_circuits
+from qworkbench.cloud.compiling import compile_circuit
 from qworkbench.cloud.dispatch import Dispatcher, patiently
 from qworkbench.cloud.errors import BudgetError, RefusedError, UnknownJobError
 from qworkbench.cloud.journal import Job, Journal
@@ -44,7 +44,7 @@ class _Probe:
 
     def batch(self, circuits: Sequence[QuantumCircuit], names: Sequence[str], values: np.ndarray) -> Batch:
         target = patiently(self.adapter.target)
-        ready = list(circuits) if target is None else compile_circuits(circuits, target)
+        ready = list(circuits) if target is None else [compile_circuit(circuit, target) for circuit in circuits]
         return Batch(tuple(ready), tuple(names), values, SHOTS, seed=7)
 
     def run(self, batch: Batch) -> Counts:

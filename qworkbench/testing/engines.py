@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -247,7 +248,7 @@ def _compare_gradient(probe: _Probe, found: np.ndarray, exact: np.ndarray, devia
 
 
 def _work(probe: _Probe) -> None:
-    """one transpilation a compile, one submission a forward and one a gradient"""
+    """one transpilation a compile, one submission a forward and one a gradient, or as few as the vendor takes"""
     circuit, observables, usage = _probe_circuit(), _probe_observables(), probe.engine.usage
     before = replace(usage)
     program = probe.engine.compile(circuit, observables)
@@ -261,8 +262,10 @@ def _work(probe: _Probe) -> None:
         before = replace(usage)
         step()
         work = [usage.submissions - before.submissions, usage.transpilations - before.transpilations]
-        if work != [1, 0] or usage.circuits - before.circuits < 2:
-            raise AssertionError(f"expected one submission and no transpilation a {name}, got {before} -> {usage}")
+        n_circuits = usage.circuits - before.circuits
+        needed = -(-n_circuits // (getattr(probe.engine, "largest_submission", None) or n_circuits or 1))
+        if work != [needed, 0] or n_circuits < 2:
+            raise AssertionError(f"expected {needed} submission and no transpilation a {name}, got {before} -> {usage}")
 
 
 def _sampler(probe: _Probe) -> None:
@@ -443,6 +446,8 @@ def _offers_counts(engine: Engine) -> bool:
 def _is_noisy(backend: Any) -> bool:
     if isinstance(backend, str | Backend):
         described = Backend.parse(backend)
+        if described.name == "worker":
+            return re.search(r"/aer\b|/aqt-offline:ideal", str(described.target), re.IGNORECASE) is None
         return described.name in ("ibm-fake", "generic") or described.option("noise") is not None
     if not isinstance(backend, BackendV2):
         return False

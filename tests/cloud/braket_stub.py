@@ -31,6 +31,8 @@ class BraketStub(Loopback):
         super().__init__()
         self.tasks, self.files, self.tokens = {}, {}, {}
         self.program_sets, self.outcome = program_sets, "ok"
+        self.limits = []
+        """Spending limits, as they were asked for."""
 
     @property
     def environment(self):
@@ -50,6 +52,12 @@ class BraketStub(Loopback):
         if path == CREATE:
             with self.lock:
                 return self._create(json.loads(body))
+        if path == "/spending-limits":
+            (wanted,) = [name for each in json.loads(body)["filters"] for name in each["values"]]
+            return 200, {"spendingLimits": [_limit(each) for each in self.limits if each["deviceArn"] == wanted]}
+        if path == "/spending-limit":
+            self.limits.append(json.loads(body))
+            return 201, {"spendingLimitArn": "arn:aws:braket:us-east-1:000000000000:spending-limit/1"}
         if path == "/quantum-tasks":
             return 200, {"quantumTasks": [self._view(task) for task in reversed(self.tasks.values())]}
         if path.startswith("/quantum-task/"):
@@ -101,6 +109,13 @@ class BraketStub(Loopback):
             "createdAt": datetime.datetime.now(datetime.UTC).isoformat(),
             "tags": sent.get("tags", {}),
         }
+
+
+def _limit(asked):
+    when = datetime.datetime.now(datetime.UTC).isoformat()
+    spent = {"queuedSpend": "0", "totalSpend": "0", "createdAt": when, "updatedAt": when}
+    period = {"startAt": when, "endAt": when}
+    return spent | {"spendingLimitArn": "arn:1", "timePeriod": period} | asked
 
 
 def _result(name, sent):

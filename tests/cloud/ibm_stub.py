@@ -18,7 +18,6 @@ from ibm_quantum_schemas.executor.version_2_0 import models
 from loopback import Loopback
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from qiskit_ibm_runtime.fake_provider.executor.run_quantum_program import run_quantum_program
-from qiskit_ibm_runtime.json import RuntimeDecoder
 from qiskit_ibm_runtime.options_models.simulator import SimulatorOptions
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
@@ -40,6 +39,7 @@ class IBMStub(Loopback):
         self.fake = FakeManilaV2()
         self.jobs, self.sessions = {}, {}
         self.delay, self.outcome, self.read_once = delay, "ok", False
+        self.plan, self.accepts_as = "Open", DEVICE
         self.lag = 0
         """How many look-ups by tag miss jobs, as lists of real services may."""
         self._one_at_a_time = threading.Lock()
@@ -67,7 +67,9 @@ class IBMStub(Loopback):
             item = {"crn": CRN, "name": "stub", "service_plan_unique_id": "p1", "tags": []}
             return 200, {"items": [item | {"doc": {"extensions": {"x": 1}}}]}
         if path.startswith("/catalog"):
-            return 200, {"overview_ui": {"en": {"display_name": "Open"}}, "metadata": {"pricing": {"type": "free"}}}
+            if self.plan is None:
+                return 403, {"message": "archived"}
+            return 200, {"overview_ui": {"en": {"display_name": self.plan}}, "metadata": {"pricing": {"type": "paid"}}}
         route = path.removeprefix(API)
         if route == "/instances/usage":
             return 200, {"usage_limit_reached": False, "usage_limit_seconds": 600, "usage_remaining_seconds": 599}
@@ -130,7 +132,7 @@ class IBMStub(Loopback):
         now = datetime.datetime.now(datetime.UTC).isoformat()
         self.jobs[name] = {"id": name, "body": body, "raw": raw, "state": "Queued", "result": None, "created": now}
         threading.Thread(target=self._work, args=(self.jobs[name],), daemon=True).start()
-        return 200, {"id": name, "backend": DEVICE, "session_id": raw.get("session_id")}
+        return 200, {"id": name, "backend": self.accepts_as, "session_id": raw.get("session_id")}
 
     def _list(self, tags):
         if self.lag:
@@ -151,21 +153,30 @@ class IBMStub(Loopback):
             job["reason"], job["reason_code"] = reasons[self.outcome]
             job["state"] = "Failed"
             return
-        with self._one_at_a_time:
-            result = _execute(self.fake, job["body"])
+        try:
+            with self._one_at_a_time:
+                result = _execute(self.fake, job["body"])
+        except Exception as error:  # a test that waits for ever says less
+            job["reason"], job["reason_code"], job["state"] = repr(error), 1000, "Failed"
+            raise
         with self.lock:
             if job["state"] == "Running":
                 job["result"], job["state"] = result, "Completed"
 
 
-def _execute(device, body):
-    raw = json.loads(body, cls=RuntimeDecoder)["params"]
-    converter = QUANTUM_PROGRAM_PARAMS_CONVERTERS[json.loads(body)["params"]["schema_version"]]
-    program, _ = converter.decoder(converter.model.model_validate(json.loads(body)["params"]))
+def program_of(body):
+    """The quantum program in the body of a submit."""
+    sent = json.loads(body)["params"]
+    converter = QUANTUM_PROGRAM_PARAMS_CONVERTERS[sent["schema_version"]]
+    program, _ = converter.decoder(converter.model.model_validate(sent))
     for item in program.items:
         if hasattr(item, "samplex"):
             item.samplex.finalize()
-    del raw
+    return program
+
+
+def _execute(device, body):
+    program = program_of(body)
     seed = int.from_bytes(hashlib.sha256(_content(program)).digest()[:4], "big")
     results = run_quantum_program(device, program, SimulatorOptions(seed_simulator=seed))
     items = [
@@ -189,7 +200,8 @@ def _content(program):
     parts = [str(program.shots)]
     for item in program.items:
         parts.append(str(item.circuit.count_ops()))
-        parts.append(np.asarray(item.circuit_arguments).tobytes().hex())
+        arguments = item.samplex_arguments if hasattr(item, "samplex") else {"": item.circuit_arguments}
+        parts += [np.asarray(value).tobytes().hex() for value in dict(arguments).values()]
     return "".join(parts).encode()
 
 

@@ -20,7 +20,7 @@ class IonQStub(Loopback):
 
     def __init__(self):
         super().__init__()
-        self.jobs, self.outcome = {}, "ok"
+        self.jobs, self.outcome, self.estimates = {}, "ok", []
 
     @property
     def environment(self):
@@ -39,6 +39,7 @@ class IonQStub(Loopback):
             page = {"jobs": [self._view(job) for job in jobs[first : first + 2]]}
             return 200, page | ({"next": str(first + 2)} if len(jobs) > first + 2 else {})
         if route == "/jobs/estimate":
+            self.estimates.append(query)
             return 200, {"input_values": {}, "estimated_cost": 12.5, "cost_unit": "usd"}
         found = re.fullmatch(r"/jobs/([^/]+)(/.*)?", route)
         job = self.jobs.get(found[1])

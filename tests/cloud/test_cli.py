@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sqlite3
+import warnings
 
 import pytest
 import torch
@@ -151,6 +152,11 @@ def test_a_plan_counts_what_training_runs(clean_environment, command):
     assert rows[1].usd < rows[0].usd and rows[2].usd < rows[0].usd
     assert tariff.source and tariff.as_of
 
+    code, text, error = command("plan", "moons", "--backend", "ibm:ibm_torino?shots=10", "--param", "epochs=1")
+    (source,) = [line for line in text.splitlines() if line.startswith("source: ")]
+    assert code == 0 and "days ago, so compare with https://www.ibm.com/quantum/pricing" in source
+    assert "warning" not in error
+
     shown = json.loads(command("plan", "moons", "--backend", "braket:sv1", "--param", "epochs=1", "--json")[1])
     asked = shown["plan"][0]
     assert asked["tasks"] == asked["circuits"]
@@ -181,6 +187,20 @@ def test_no_artefact_of_a_run_holds_the_token(ibm, command, clean_environment, c
         assert TOKEN.encode() not in file.read_bytes(), file
     dumped = "\n".join(sqlite3.connect(clean_environment / "jobs.sqlite").iterdump())
     assert TOKEN not in dumped and TOKEN.encode().hex() not in dumped.lower()
+
+
+def test_errors_warnings_and_tracebacks_of_commands_hold_no_secret(command, clean_environment, monkeypatch):
+    monkeypatch.setenv("IONQ_API_KEY", TOKEN)
+
+    def leak(*_):
+        warnings.simplefilter("always")  # main undoes it
+        warnings.warn(f"the key {TOKEN} is old", stacklevel=1)
+        raise RuntimeError(f"bad key {TOKEN}")
+
+    monkeypatch.setattr("qworkbench.datasets.load_dataset", leak)
+    code, out, error = command("train", "moons", "--debug")
+    assert code == 1 and TOKEN not in out + error
+    assert error.count("bad key ***") == 2 and "Traceback" in error and "the key *** is old" in error
 
 
 def test_a_readable_file_of_credentials_is_warned_about(ibm, clean_environment):

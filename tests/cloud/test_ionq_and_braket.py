@@ -54,6 +54,18 @@ class TestIonQ:
         assert near(run(self.PAID))
         assert Journal(clean_environment / "jobs.sqlite").spent("default") == 25.0
 
+    def test_debiasing_is_said_and_quoted(self, ionq):
+        for options, said, quoted in (
+            ("shots=1000", None, "true"),
+            ("shots=1000&debiasing=off", False, "false"),
+            ("shots=1000&debiasing=on", True, "true"),
+            ("shots=100", None, "false"),
+        ):
+            run(f"ionq:qpu.forte-1?{options}&budget=1000&grace=0")
+            settings = list(ionq.jobs.values())[-1]["sent"].get("settings", {})
+            assert settings.get("error_mitigation", {}).get("debiasing") is said
+            assert ionq.estimates[-1]["error_mitigation"] == [quoted]
+
     def test_answers_that_get_lost(self, ionq):
         from loopback import DROP_AFTER, Fault
 
@@ -93,8 +105,11 @@ class TestIonQ:
         ("uri", "message"),
         [
             ("ionq", "expected ionq:DEVICE"),
-            ("ionq:simulator?noise=x", "did you mean 'noise_model'"),
+            ("ionq:simulator?noise=x", "did you mean .*'noise_model'"),
             (PAID + "&noise_model=x", "alone"),
+            (PAID + "&debiasing=maybe", "expected debiasing=on or off"),
+            (FREE + "&debiasing=on", "one of IonQ's computers"),
+            ("ionq:qpu.forte-1?shots=100&budget=1&debiasing=on", "from 500 shots on, got 100"),
         ],
     )
     def test_wrong_uris_are_refused(self, uri, message):
@@ -105,6 +120,27 @@ class TestIonQ:
 class TestBraket:
     pytest.importorskip("qiskit_braket_provider")
     URI = "braket:sv1?shots=1000&budget=1&grace=0"
+
+    def test_amazon_keeps_a_spending_limit_if_asked_to(self, braket):
+        qpu = "braket:arn%3Aaws%3Abraket%3Aus-east-1%3A%3Adevice/qpu/iqm/Garnet?shots=10&budget=50&grace=0"
+        run(qpu)
+        assert not braket.limits
+        run(f"{qpu}&spending_limit=20.50&run=b")
+        (limit,) = braket.limits
+        assert limit["spendingLimit"] == "20.50" and limit["deviceArn"].endswith("qpu/iqm/Garnet")
+        run(f"{qpu}&spending_limit=30&run=c")  # there is one now, and it is the user's
+        assert len(braket.limits) == 1 and len(braket.tasks) == 3
+
+    def test_no_job_without_the_spending_limit(self, braket):
+        from loopback import Fault
+
+        braket.fail("POST", "/spending-limits", Fault(403, {"message": "no", "__type": "AccessDeniedException"}))
+        with pytest.raises(RefusedError, match="AccessDeniedException"):
+            run(
+                "braket:arn%3Aaws%3Abraket%3Aus-east-1%3A%3Adevice/qpu/iqm/Garnet"
+                "?shots=10&budget=50&grace=0&spending_limit=20"
+            )
+        assert not braket.tasks
 
     def test_with_program_sets_a_gradient_is_one_task(self, braket):
         layer = QuantumLayer(angle_encoding(2), z_each(2), self.URI, dtype=torch.float64)
@@ -163,6 +199,7 @@ class TestBraket:
         [
             ("braket:sv3?budget=1", "expected braket:ARN"),
             ("braket-local:svv", "did you mean 'sv'"),
+            (URI + "&spending_limit=5", "Amazon knows none on simulators"),
             (URI + "&x=1", "unknown option"),
         ],
     )

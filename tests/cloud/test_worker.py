@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import venv
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from circuits import angle_encoding, z_each
 from qworkbench import QuantumLayer, open_engine
+from qworkbench.backend import Backend
 from qworkbench.cli import main
-from qworkbench.cloud.errors import RefusedError
+from qworkbench.cloud import dispatch
+from qworkbench.cloud import worker as worker_module
+from qworkbench.cloud.errors import CloudError, RefusedError
+from qworkbench.cloud.registry import open_adapter
 from qworkbench.testing import ADAPTER_CHECKS, check_adapter
 
 REAL = Path(os.environ.get("QWORKBENCH_TEST_WORKERS", "/nowhere"))
@@ -42,6 +48,54 @@ def test_the_contract_holds_across_the_process_border(worker):
 def test_what_the_worker_cannot_do_is_said(worker):
     with pytest.raises(RefusedError, match="'here' cannot run this: ModuleNotFoundError: No module named 'iqm'"):
         QuantumLayer(angle_encoding(2), z_each(2), "worker:here/iqm-fake:adonis")
+
+
+def served_by(worker, script):
+    """Let the worker run a script instead of Python's interpreter."""
+    python = worker / "bin" / "python"
+    python.unlink()
+    python.write_text(f"#!{sys.executable}\n{script}")
+    python.chmod(0o755)
+
+
+def children():
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_worker_that_is_refused_is_ended(worker):
+    before = children()
+    adapter = open_adapter(Backend.parse("worker:here/iqm-fake:adonis"))
+    for _ in range(2):  # the second time is no answer to the first question
+        with pytest.raises(RefusedError, match="No module named 'iqm'"):
+            adapter.target()
+    served_by(worker, 'input(); print(\'{"qiskit": "0.1", "qpy": 2}\', flush=True); input()')
+    with pytest.raises(RefusedError, match=r"Qiskit 0\.1, which reads QPY up to 2"):
+        open_adapter(Backend.parse("worker:here/aer")).target()
+    assert children() == before
+
+
+def test_a_worker_that_does_not_end_is_stopped(worker, monkeypatch):
+    monkeypatch.setattr(worker_module, "STOP_SECONDS", 0.2)
+    before = children()
+    served_by(worker, 'import time; input(); print(\'{"error": "no"}\', flush=True); time.sleep(600)')
+    with pytest.raises(RefusedError, match="cannot run this: no"):
+        open_adapter(Backend.parse("worker:here/aer")).target()
+    assert children() == before
+
+
+def test_a_slow_start_is_waited_for_and_one_without_an_end_is_stopped(worker, monkeypatch):
+    monkeypatch.setattr(dispatch, "REQUEST_SECONDS", 0.3)
+    answer = 'print(\'{"qiskit": "9", "qpy": 99}\', flush=True)'
+    served_by(worker, f"import time; input(); time.sleep(1); {answer}; input()")
+    adapter = open_adapter(Backend.parse("worker:here/aer"))
+    dispatch.patiently(adapter.target)
+    assert adapter._process.poll() is None
+    served_by(worker, "import time; input(); time.sleep(600)")
+    monkeypatch.setattr(worker_module, "START_SECONDS", 0.5)
+    before = children()
+    with pytest.raises(CloudError, match=r"took over 0\.5 s to start: it said nothing"):
+        open_adapter(Backend.parse("worker:here/aer")).target()
+    assert children() == before
 
 
 @pytest.mark.parametrize(
@@ -77,10 +131,24 @@ def test_workers_are_listed_and_not_made_twice(worker, capsys):
     assert "exists already" in shown.err and "did you mean 'iqm'" in shown.err
 
 
-@pytest.mark.skipif(
-    not (REAL / "iqm").is_dir(),
-    reason="QWORKBENCH_TEST_WORKERS names no folder with a worker made by 'qworkbench workers create iqm'",
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("iqm", "iqm-fake:adonis"),
+        ("aqt", "aqt-offline:noisy"),
+        ("aqt", "aqt-offline:ideal"),
+        ("alice-bob", "ab-local:EMU:40Q:LOGICAL_TARGET"),
+    ],
 )
-def test_iqm(clean_environment, monkeypatch):
+def test_real_vendors(name, device, clean_environment, monkeypatch):
+    if not (REAL / name).is_dir():
+        pytest.skip(f"QWORKBENCH_TEST_WORKERS names no folder with a worker made by 'qworkbench workers create {name}'")
     monkeypatch.setenv("QWORKBENCH_WORKERS", str(REAL))
-    assert len(check_adapter("worker:iqm/iqm-fake:adonis")) == len(ADAPTER_CHECKS)
+    assert len(check_adapter(f"worker:{name}/{device}")) == len(ADAPTER_CHECKS)
+    twice = [
+        QuantumLayer(angle_encoding(2), z_each(2), f"worker:{name}/{device}?shots=200&seed=3", dtype=torch.float64)(
+            torch.tensor([[0.3, 1.9]], dtype=torch.float64)
+        )
+        for _ in range(2)
+    ]
+    assert torch.equal(*twice)

@@ -73,7 +73,7 @@ def test_complexity_is_that_of_the_best_leave_one_out_ridge_regression():
 
 def test_a_narrow_product_kernel_is_an_rbf_and_says_so(flowers):
     X, y = flowers
-    found = assess_kernel(QuantumKernel(angle_encoding(4), bandwidth=0.2), X, y)
+    found = assess_kernel(QuantumKernel(angle_encoding(4), bandwidth=0.2), X, y, shots=())
     assert found.fit[1] > 0.99 and found.g < 2
     assert found.score > 0.9
     text = " ".join(found.verdicts())
@@ -84,24 +84,49 @@ def test_a_wide_map_concentrates_and_says_so():
     # Independent uniform angles on ten qubits: cos(d / 2)**2 averages to 1/2 for each.
     X = np.random.default_rng(1).uniform(-np.pi, np.pi, (40, 10))
     y = np.arange(40) % 2
-    found = assess_kernel(QuantumKernel(angle_encoding(10)), X, y)
+    found = assess_kernel(QuantumKernel(angle_encoding(10)), X, y, shots=())
     entries = found.gram[np.triu_indices(40, 1)]
     assert found.concentration.floor == 2**-10
     assert found.concentration.mean == pytest.approx(2**-10, abs=5 * entries.std() / np.sqrt(len(entries)))
     assert found.concentration.shots == pytest.approx(9 * (entries * (1 - entries)).mean() / entries.var())
     assert found.concentration.shots > 100
     assert found.effective_rank > 35
-    narrow = assess_kernel(QuantumKernel(angle_encoding(10), bandwidth=0.1), X, y)
+    narrow = assess_kernel(QuantumKernel(angle_encoding(10), bandwidth=0.1), X, y, shots=())
     assert narrow.concentration.std > 5 * found.concentration.std and narrow.effective_rank < 10
     assert "concentrated" in found.verdicts()[0] and "concentrated" not in narrow.verdicts()[0]
 
 
 def test_shots_do_not_count_as_spread(flowers):
     X, y = flowers
-    exact = assess_kernel(QuantumKernel(iqp_encoding(4)), X, y).concentration
-    sampled = assess_kernel(QuantumKernel(iqp_encoding(4), "statevector?shots=50&seed=2"), X, y).concentration
+    exact = assess_kernel(QuantumKernel(iqp_encoding(4)), X, y, shots=()).concentration
+    sampled = assess_kernel(QuantumKernel(iqp_encoding(4), "statevector?shots=50&seed=2"), X, y, shots=()).concentration
     assert sampled.std_error > 0.02 and exact.std_error == 0
     assert sampled.std == pytest.approx(exact.std, rel=0.1)
+
+
+def test_the_score_by_shots_tends_to_the_exact_one(flowers):
+    X, y = flowers
+    kernel = QuantumKernel(iqp_encoding(4), bandwidth=0.5)
+    found = assess_kernel(kernel, X, y, shots=(10, 10**9))
+    few, many = found.shot_scores
+    assert found.exact_score == pytest.approx(found.score) == pytest.approx(many.score)
+    assert many.spread == 0 and many.interval == (many.score, many.score)
+    assert few.score < many.score and few.spread > 0 and few.interval[0] < few.score < few.interval[1]
+    # What is repeated does not depend on the backend of the kernel that is assessed.
+    other = assess_kernel(kernel, X, y, shots=(10,)).shot_scores[0]
+    again = assess_kernel(QuantumKernel(iqp_encoding(4), "aer?shots=5", bandwidth=0.5), X, y, shots=(10,))
+    assert other.score == again.shot_scores[0].score and again.exact_score == found.exact_score
+    assert again.score < found.score
+    assert any("shots a circuit" in line for line in found.verdicts())
+
+
+def test_shots_are_left_out_where_states_are_too_large_or_nobody_asks(flowers):
+    X, y = flowers
+    assert assess_kernel(QuantumKernel(iqp_encoding(4)), X, y, shots=()).shot_scores == ()
+    wide = QuantumKernel(angle_encoding(17))
+    rows = np.random.default_rng(0).normal(0, 0.1, (10, 17))
+    found = assess_kernel(wide, rows, np.arange(10) % 2)
+    assert found.shot_scores == () and found.exact_score is None
 
 
 @pytest.mark.parametrize("target", ["labels", "numbers"])
@@ -111,7 +136,7 @@ def test_the_page_holds_verdicts_numbers_and_one_picture(target, flowers, tmp_pa
     found = assess_kernel(kernel, X, X[:, 0] ** 2 if target == "numbers" else y, out=tmp_path)
     page = (tmp_path / "kernel.html").read_text(encoding="utf-8")
     assert found.page == tmp_path / "kernel.html"
-    assert page.count("data:image/png;base64,") == 1 and "http" not in page.partition("http-equiv")[2]
+    assert page.count("data:image/png;base64,") == 1 and "://" not in page
     assert all(line.replace("'", "&#39;") in page for line in found.verdicts())
     assert found.concentration.floor is None
 
@@ -131,6 +156,7 @@ def test_the_command(tmp_path, capsys):
         ({"y": np.zeros(75)}, "constant"),
         ({"y": np.array([0] * 73 + [1] * 2)}, "at least 5 rows of each class"),
         ({"X": np.full((75, 4), np.nan)}, "NaN"),
+        ({"shots": (100, 0)}, "numbers of shots from 1"),
         ({"X": np.zeros((75, 3))}, r"shape \(N, 4\)"),
     ],
 )

@@ -364,10 +364,32 @@ def test_the_command_trains_a_machine(run: Run) -> None:
     machine = SVC(kernel="precomputed").fit(train, np.load("train/y.npy"))
     assert machine.score(test, np.load("test/y.npy")) > 0.7
     scaler = StandardScaler().fit(load_dataset("moons", n_samples=80).X)
-    rows, columns = (
-        0.3 * scaler.transform(load_dataset("moons", n_samples=n, seed=s).X) for n, s in ((40, 1), (80, 0))
-    )
-    np.testing.assert_allclose(test, QuantumKernel(zz_feature_map(2, n_layers=1))(rows, columns), atol=1e-12)
+    rows, columns = (scaler.transform(load_dataset("moons", n_samples=n, seed=s).X) for n, s in ((40, 1), (80, 0)))
+    kernel = QuantumKernel(zz_feature_map(2, n_layers=1), bandwidth=0.3)
+    np.testing.assert_allclose(test, kernel(rows, columns), atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["statevector", "statevector?shots=30&seed=2"])
+def test_the_command_and_python_go_on_with_each_other_s_ledgers(backend: str, run: Run) -> None:
+    options = ("--circuit", "zz", "--bandwidth", "0.3", "--tile", "16", "--backend", backend, "--json", "--out")
+    rows = StandardScaler().fit_transform(load_dataset("moons", n_samples=60).X)
+    kernel = QuantumKernel(zz_feature_map(2, n_layers=1), backend, bandwidth=0.3)
+    whole = array_digest(gram_matrix(kernel, rows, tile=16))
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gram_matrix(kernel, rows, tile=16, out="python", progress=stop)
+    code, out, err = run("moons?n_samples=60", *options, "python")
+    assert code == 0, err
+    assert err.splitlines()[0] == "[7/10] tiles found"
+    assert json.loads(out)["sha256"] == whole
+    assert run("moons?n_samples=60", *options, "shell")[0] == 0
+    told: list[tuple[int, int, str]] = []
+    again = gram_matrix(kernel, rows, tile=16, out="shell", progress=lambda *step: told.append(step))
+    assert told == [(10, 10, "tiles found")] and array_digest(again) == whole
 
 
 def test_the_command_reads_a_table_and_a_circuit_of_ones_own(run: Run) -> None:
@@ -391,7 +413,7 @@ def test_the_command_reads_a_table_and_a_circuit_of_ones_own(run: Run) -> None:
         ("moons --circuit zzz", "unknown circuit 'zzz'"),
         ("moons --circuit absent.qasm", "absent.qasm"),
         ("moons --backend statevektor", "unknown backend 'statevektor'"),
-        ("moons --bandwidth 0", "expected a positive bandwidth, got 0.0"),
+        ("moons --bandwidth 0", "expected a positive bandwidth .*got 0.0"),
         ("moons --columns iris", "expected the features x0, x1 of the model"),
         ("moons --scheduler elsewhere", "expected a scheduler 'threads', 'dask' or a URL"),
         ("moons --n-qubits 60", "60 qubits need .* GiB"),

@@ -102,7 +102,9 @@ def cluster() -> Iterator[distributed.LocalCluster]:
 
 
 def worker_pids(cluster: distributed.LocalCluster) -> list[int]:
-    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+    """Of workers that have started: a nanny gives its worker up if that dies before it has."""
+    known = set(cluster.scheduler.workers)
+    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid and nanny.worker_address in known]
 
 
 def kill_workers(cluster: distributed.LocalCluster, times: int, pause: float, work: Callable[[], Any]) -> int:

@@ -11,15 +11,18 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from sklearn.datasets import make_moons
 
 from circuits import iqp_encoding, zz_feature_map
+from qworkbench import gram_matrix
 from qworkbench.kernels import QuantumKernel
 from qworkbench.kernels.repair import REPAIRS, repair_psd
 from qworkbench.kernels.shots import (
+    ShotEstimate,
     _proportional,
     allocate_shots,
     beta_error,
     classifier_spread,
     correct_depolarising,
     measure_diagonal,
+    undo_depolarising,
 )
 
 X = np.random.default_rng(5).uniform(-1, 1, (8, 2))
@@ -45,7 +48,7 @@ def test_allocated_shots_add_up_and_follow_the_standard_deviation(backend, y):
 
 
 def test_exact_backends_ignore_repeats():
-    for backend in ("statevector", "aer", "pennylane:default.mixed"):
+    for backend in ("statevector", "aer"):
         kernel = QuantumKernel(CIRCUIT, backend)
         gram, error = kernel.estimate(X[:3], repeats=np.zeros((3, 3), dtype=int))
         np.testing.assert_allclose(gram, QuantumKernel(CIRCUIT)(X[:3]), atol=1e-12)
@@ -150,6 +153,71 @@ def test_the_correction_lowers_the_error_on_a_noisy_simulator():
     assert np.abs(corrected - exact)[upper].mean() < 0.6 * np.abs(measured - exact)[upper].mean()
 
 
+@pytest.mark.parametrize("y", [None, X[:3] + 0.1])
+@pytest.mark.parametrize("backend", ["statevector?shots=160&seed=2", "aer?shots=160&seed=2"])
+def test_a_kernel_shares_out_its_shots_by_variance(backend, y):
+    kernel, exact = QuantumKernel(CIRCUIT, backend, bandwidth=0.7, allocation="variance"), QuantumKernel(CIRCUIT)
+    mean, error = kernel.estimate(X, y)
+    wanted = exact(0.7 * X, None if y is None else 0.7 * y)
+    n_measured = 28 if y is None else 24
+    assert kernel.usage["shots"] == 160 * n_measured
+    assert (np.abs(mean - wanted) <= 5 * np.maximum(error, 1e-12)).all()
+    np.testing.assert_array_equal(
+        gram_matrix(kernel, X, y),
+        gram_matrix(QuantumKernel(CIRCUIT, backend, bandwidth=0.7, allocation="variance"), X, y),
+    )
+    plain = QuantumKernel(CIRCUIT, backend, bandwidth=0.7)
+    assert (gram_matrix(kernel, X, y) != gram_matrix(plain, X, y)).any()
+
+
+def test_one_sample_has_nothing_to_allocate():
+    for allocation in ("equal", "variance"):
+        kernel = QuantumKernel(CIRCUIT, "aer?shots=80&seed=1", allocation=allocation, correction="depolarising")
+        mean, error = kernel.estimate(X[:1])
+        assert mean.tolist() == [[1.0]] and error.tolist() == [[0.0]]
+
+
+def test_a_kernel_undoes_depolarisation_and_its_errors_hold():
+    # Sampled frequencies of the noisy law, many times over: pulls of unit variance, within 5 standard errors of theirs.
+    rng, survival, shots, n = np.random.default_rng(8), 0.8, 400, 30
+    points = rng.uniform(-1, 1, (n, 2))
+    exact = QuantumKernel(CIRCUIT)(points)
+    pulls = []
+    for _ in range(40):
+        law = survival**2 * exact + (1 - survival**2) / 4
+        upper = np.triu(rng.binomial(shots, law) / shots, 1)
+        gram = upper + upper.T + np.eye(n)
+        own = rng.binomial(4 * shots, np.diag(law)) / (4 * shots)
+        diagonal = ShotEstimate(own, beta_error(own, np.full(n, 4 * shots)), np.full(n, 4 * shots))
+        error = beta_error(gram, np.full((n, n), shots))
+        np.fill_diagonal(error, 0)
+        mean, error, left = undo_depolarising(gram, error, 2, diagonal)
+        assert left == pytest.approx(survival**2, abs=5 * 0.5 / np.sqrt(4 * shots * n))
+        np.testing.assert_array_equal(np.diag(mean), 1)
+        # Entries of different rows and columns, which share no diagonal, are independent.
+        first, second = np.arange(0, n, 2), np.arange(1, n, 2)
+        pulls.append(((mean - exact) / error.clip(1e-12))[first, second])
+    z = np.concatenate(pulls)
+    assert abs(z.mean()) < 5 / np.sqrt(len(z))
+    assert abs(z.var() - 1) < 5 * np.sqrt(2 / len(z))
+
+
+@pytest.mark.parametrize("shots", ["", "&shots=2000"])
+def test_a_kernel_measures_its_own_noise(shots):
+    backend = f"generic:5?seed=3{shots}"
+    exact = QuantumKernel(CIRCUIT)(X)
+    plain, corrected = (QuantumKernel(CIRCUIT, backend, correction=name) for name in ("none", "depolarising"))
+    upper = np.triu_indices(len(X), 1)
+    mean, error = corrected.estimate(X)
+    assert 0.5 < corrected.survival < 1
+    assert np.abs(mean - exact)[upper].mean() < np.abs(plain(X) - exact)[upper].mean()
+    assert corrected.usage["circuits"] == 28 + 8 * (4 if shots else 1)
+    assert error.any() == bool(shots)
+    clean = QuantumKernel(CIRCUIT, correction="depolarising")
+    np.testing.assert_allclose(clean(X), exact, atol=1e-12)
+    assert clean.survival == 1 and clean.usage["circuits"] == len(X)
+
+
 def test_spread_of_a_classifier_shrinks_with_the_errors():
     points, labels = make_moons(60, noise=0.2, random_state=2)
     train, test = slice(0, 40), slice(40, None)
@@ -167,7 +235,11 @@ def test_spread_of_a_classifier_shrinks_with_the_errors():
     [
         (lambda: allocate_shots(QuantumKernel(CIRCUIT), X), "sampling backend"),
         (lambda: allocate_shots(QuantumKernel(CIRCUIT, "aer?shots=9"), X, rounds=2, pilot=2), "pilot < rounds"),
-        (lambda: measure_diagonal(QuantumKernel(CIRCUIT), X), "sampling backend"),
+        (lambda: QuantumKernel(CIRCUIT, allocation="varience"), "did you mean 'variance'"),
+        (lambda: QuantumKernel(CIRCUIT, correction="depolarizing"), "did you mean 'depolarising'"),
+        (lambda: QuantumKernel(CIRCUIT, "aer?shots=7", allocation="variance"), "at least 8 shots"),
+        (lambda: QuantumKernel(CIRCUIT, AerSimulator(), allocation="variance"), "backend as a URI"),
+        (lambda: QuantumKernel(CIRCUIT, method="swap-test", correction="depolarising"), "swap test"),
         (lambda: repair_psd(np.zeros((2, 3))), "square"),
         (lambda: repair_psd(np.array([[1, 2], [0, 1.0]])), "symmetric"),
         (lambda: repair_psd(np.array([[1, 2], [2, 1.0]]), "clipp"), "did you mean 'clip'"),

@@ -10,7 +10,7 @@ from torch import nn
 
 from circuits import qgan_discriminator, qgan_generator, z_each
 from qworkbench import QuantumLayer
-from qworkbench.models.gan import LOSSES, discriminate, draw_latents, gradient_penalty
+from qworkbench.models.gan import LOSSES, PENALTIES, discriminate, draw_latents, gradient_penalty
 from qworkbench.models.qgan_detector import _average
 
 Pair = tuple[nn.Module, nn.Module]
@@ -69,20 +69,22 @@ def test_the_gradients_of_both_sides_are_differences(loss, backend, gradient):
         assert slow.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize(("step", "tolerance"), [(1e-4, 1e-5), (0.1, 0.04)])
-def test_the_penalty_follows_second_derivatives(step, tolerance):
+def test_the_penalty_follows_second_derivatives(step, tolerance, penalty):
     # The difference leaves out h^2 f^2 / 6; the trained scales make frequencies f of up to about 4.
     discriminator = pair()[1]
     with torch.no_grad():
         discriminator[1].weight.mul_(4)  # slopes above 1, so that there is something to penalise
     rng = torch.Generator().manual_seed(5)
     real, fake = (torch.rand(64, 2, generator=rng, dtype=torch.float64) - 0.5 for _ in range(2))
-    value = gradient_penalty(discriminator, real, fake, torch.Generator().manual_seed(6), step)
+    value = gradient_penalty(discriminator, real, fake, torch.Generator().manual_seed(6), step, penalty)
 
     mix = torch.rand(64, 1, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     points = (mix * real + (1 - mix) * fake).requires_grad_(True)
     (slope,) = torch.autograd.grad(discriminate(discriminator, points).sum(), points, create_graph=True)
-    twin = torch.relu(slope.norm(dim=1) - 1).square().mean()
+    excess = slope.norm(dim=1) - 1
+    twin = (excess if penalty == "two-sided" else excess.clamp_min(0)).square().mean()
 
     assert twin > 0.1
     torch.testing.assert_close(value, twin, atol=0, rtol=tolerance)
@@ -93,13 +95,15 @@ def test_the_penalty_follows_second_derivatives(step, tolerance):
     assert (found - expected).norm() < tolerance * expected.norm()
 
 
-def test_a_gentle_critic_owes_no_penalty():
+def test_only_the_two_sided_penalty_falls_on_a_gentle_critic():
     critic = nn.Linear(2, 1, dtype=torch.float64)
     real, fake = torch.zeros(4, 2, dtype=torch.float64), torch.ones(4, 2, dtype=torch.float64)
-    for weights, penalty in (([0.6, 0.7], 0), ([3.0, 4.0], (5 - 1) ** 2)):
+    for weights, one_sided, two_sided in (([0.3, 0.4], 0, (0.5 - 1) ** 2), ([3.0, 4.0], 16, (5 - 1) ** 2)):
         with torch.no_grad():
             critic.weight.copy_(torch.tensor([weights]))
-        assert gradient_penalty(critic, real, fake, torch.Generator()).item() == pytest.approx(penalty)
+        for penalty, expected in (("one-sided", one_sided), ("two-sided", two_sided)):
+            found = gradient_penalty(critic, real, fake, torch.Generator(), penalty=penalty)
+            assert found.item() == pytest.approx(expected)
 
 
 def test_the_penalty_owes_no_weight_gradient_for_its_direction():

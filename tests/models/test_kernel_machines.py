@@ -86,7 +86,15 @@ def test_one_class_components_and_clusters_are_scikit_learn_on_our_gram_matrix(m
     kernel = kernel_of(QuantumOneClassSVM(), X)
     gram, cross = kernel(X), kernel(X[:7] + 0.1, X)
     peer = OneClassSVM(kernel="precomputed", nu=0.1).fit(gram)
-    np.testing.assert_allclose(QuantumOneClassSVM().fit(X).score_samples(X[:7] + 0.1), peer.score_samples(cross))
+    detector = QuantumOneClassSVM(random_state=0).fit(X)
+    own, beyond = detector._parts(X[:7] + 0.1)
+    kept = beyond == 0
+    assert kept.sum() > 3
+    np.testing.assert_allclose(-own[kept], peer.score_samples(cross)[kept])
+    # Two moons leave their centre empty, so that the densities of the features take part.
+    assert detector.safeguard_.marginal_weight_ > 0
+    total = detector.safeguard_.oddness(X[:7] + 0.1, own, beyond)
+    np.testing.assert_allclose(detector.score_samples(X[:7] + 0.1), -total)
     components = KernelPCA(3, kernel="precomputed", eigen_solver="dense").fit(gram)
     model = QuantumKernelPCA(n_components=3)
     np.testing.assert_allclose(model.fit_transform(X), components.transform(gram), atol=1e-10)
@@ -204,6 +212,64 @@ def test_shots_are_reported_and_the_gram_matrix_is_repaired(kernel, moons):
     process = QuantumGPClassifier(kernel=kernel, backend="statevector?shots=400", random_state=0).fit(X, y)
     assert process.latent_[0]["scale"] == 1
     assert process.score(X, y) > 0.8
+
+
+SHARED = ["fidelity", "fidelity?allocation=variance", "fidelity?correction=depolarising", "projected"]
+FIXED = {"random_state": 0, "bandwidth": 0.5}
+
+
+@pytest.mark.parametrize("kernel", SHARED)
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        (QuantumKernelClassifier(**FIXED), "decision_function"),
+        (QuantumKernelRegressor(**FIXED), "predict"),
+        (QuantumKernelRidge(**FIXED), "predict"),
+        (QuantumGPRegressor(tune_bandwidth=False, **FIXED), "predict"),
+        (QuantumGPClassifier(tune_bandwidth=False, **FIXED), "predict_proba"),
+        (QuantumOneClassSVM(**FIXED), "score_samples"),
+        (QuantumKernelPCA(**FIXED), "transform"),
+    ],
+)
+def test_answers_have_the_errors_of_their_shots(model, answer, kernel, moons):
+    X, y = moons[0][:24], (moons[1][:24] == "north").astype(int)
+    fitted = clone(model).set_params(kernel=kernel).fit(X, y)
+    exact = getattr(fitted, answer)(X[:4] + 0.1)
+    mean, error = fitted.estimate(X[:4] + 0.1)
+    np.testing.assert_allclose(mean, exact, atol=1e-12)
+    assert not error.any() and error.shape == mean.shape
+    mean, error = fitted.set_params(backend="statevector?shots=4096&seed=3").estimate(X[:4] + 0.1, groups=16)
+    assert (error > 0).all()
+    # Errors of 16 groups are themselves uncertain by 18 percent; projected entries are biased by noise besides.
+    assert (np.abs(mean - exact) < 7 * error + (0.05 if kernel == "projected" else 0) * np.abs(exact).max()).all()
+
+
+def test_the_errors_of_shared_circuits_are_those_of_repetitions(moons):
+    X, y = moons[0][:24], moons[1][:24]
+    for kernel in ("projected", "fidelity?allocation=variance"):
+        model = QuantumKernelClassifier(kernel=kernel, **FIXED).fit(X, y)
+        answers, errors = [], []
+        for seed in range(40):
+            mean, error = model.set_params(backend=f"statevector?shots=512&seed={seed}").estimate(X[:1] + 0.1, groups=8)
+            answers.append(mean[0])
+            errors.append(error[0])
+        ratio = np.mean(np.square(errors)) / np.var(answers, ddof=1)
+        # Both are variances, of 39 and 40 * 7 degrees of freedom: 5 standard errors of their ratio.
+        assert abs(ratio - 1) < 5 * np.sqrt(2 / 39 + 2 / 280)
+
+
+def test_a_kernel_object_is_asked_on_its_own_backend(moons):
+    X, y = moons[0][:24], moons[1][:24]
+    kernel = QuantumKernel(iqp_encoding(2), "statevector?shots=200&seed=1", bandwidth=0.5)
+    mean, error = QuantumKernelClassifier(kernel=kernel).fit(X, y).estimate(X[:4])
+    assert mean.shape == (4,) and (error > 0).all()
+
+
+def test_corrected_models_say_what_noise_has_left(moons):
+    X, y = moons[0][:16], moons[1][:16]
+    model = QuantumKernelClassifier(kernel="fidelity?correction=depolarising", backend="generic:5?seed=3&shots=500")
+    assert 0.3 < model.fit(X, y).gram_report_["survival"] < 1
+    assert "survival" not in QuantumKernelClassifier().fit(X, y).gram_report_
 
 
 def test_clusters_of_two_rings():

@@ -57,7 +57,13 @@ def test_it_tells_collider_background_from_noise(detector, events):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"loss": "hinge"}, {"loss": "wasserstein", "discriminator_steps": 3}, {"discriminator": "classical"}],
+    [
+        {},
+        {"loss": "hinge"},
+        {"loss": "wasserstein", "discriminator_steps": 3},
+        {"loss": "wasserstein", "discriminator_steps": 3, "penalty": "one-sided"},
+        {"discriminator": "classical"},
+    ],
 )
 def test_training_makes_generated_events_alike_to_real_ones(settings):
     train = collider_events(1)[0]
@@ -182,17 +188,21 @@ def test_an_encoder_finds_generated_events(detector, events):
     assert model.set_params(latent_steps=10).score_parts(rows)[0].mean() < found
 
 
-def test_a_score_below_noise_is_replaced_or_warned_of():
+def test_a_score_below_noise_is_mended_and_warned_of():
     # One layer, one pass: generated events fill the gap between two modes, and the inside of a ring.
     settings: dict[str, Any] = {"n_layers": 1, "epochs": 1, "score_weight": 0.0, "random_state": 3}
     rng = np.random.default_rng(0)
     modes = np.concatenate([rng.normal(-1, 0.1, (200, 1)), rng.normal(1, 0.1, (200, 1))])
-    replaced = QGANDetector(**settings).fit(modes)
-    assert (replaced.score_weight_, replaced.score_weight) == (1.0, 0.0)
-    np.testing.assert_allclose(replaced.score_samples(modes), -replaced.score_parts(modes)[1])
+    with pytest.warns(ConvergenceWarning, match=r"below uniform noise \(ROC AUC 0.4"):
+        replaced = QGANDetector(**settings).fit(modes)
+    assert (replaced.score_weight_, replaced.score_weight) == (0.9, 0.0)
     turn = rng.uniform(0, 2 * np.pi, 400)
+    ring = np.column_stack([np.cos(turn), np.sin(turn)])
     with pytest.warns(ConvergenceWarning, match=r"below uniform noise \(ROC AUC 0.3"):
-        QGANDetector(**settings).fit(np.column_stack([np.cos(turn), np.sin(turn)]))
+        guarded = QGANDetector(**settings).fit(ring)
+    noise = rng.uniform(-1, 1, (500, 2))
+    assert guarded.safeguard_.own_auc_ < 0.4
+    assert auc(guarded, ring, noise) > 0.55
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -257,6 +267,7 @@ def test_a_constant_and_a_single_feature(events):
         ({"threshold": "test"}, "unknown threshold 'test'; known: training, validation"),
         ({"threshold": "validation"}, "expects at least 10 events held out, got 2"),
         ({"validation_fraction": 0.7}, r"expected validation_fraction in \[0, 0.5\], got 0.7"),
+        ({"penalty": "twosided"}, "unknown penalty 'twosided'; did you mean 'two-sided'"),
         ({"penalty_weight": -1}, "expected penalty_weight of at least 0, got -1"),
         ({"discriminator_steps": 0}, "expected discriminator_steps to be a whole number of at least 1, got 0"),
         ({"loss": "hinged"}, "unknown GAN loss 'hinged'; did you mean 'hinge'"),

@@ -1,4 +1,4 @@
-"""Our exact engine: batched state vectors in torch with adjoint differentiation."""
+"""Our exact engine: batched state vectors with adjoint differentiation, in native kernels or in torch."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,31 +12,14 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import Expectation, Usage, check_memory
 from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
-from qworkbench.engines.statevector.gates import StateGate
+from qworkbench.engines.statevector.executors import Executors
 from qworkbench.engines.statevector.observables import PauliSums
-from qworkbench.engines.statevector.states import STATES_HELD, StateSimulator
+from qworkbench.engines.statevector.passes import Element, Pass, one_qubit_element
+from qworkbench.engines.statevector.states import StateSimulator
 from qworkbench.lowering import Angles, LoweredCircuit, LoweredGate
 
 if TYPE_CHECKING:
     from qworkbench.engines.statevector.native import NativeExecutor
-
-
-def native_executor(
-    executor: str, circuit: LoweredCircuit, n_shared: int, observables: Sequence[SparsePauliOp] = ()
-) -> NativeExecutor | None:
-    """The native executor, unless ``executor`` is ``torch`` or numba does not work here (one warning)."""
-    if executor == "torch":
-        return None
-    try:
-        from qworkbench.engines.statevector.native import NativeExecutor, check_numba
-
-        check_numba()
-    except Exception as error:
-        # Numba depends on the processor, the C library and a folder it may write to; each fails in its own way.
-        text = f"numba does not work here, so circuits run in torch, which is slower: {error}"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
-        return None
-    return NativeExecutor(circuit, n_shared, observables)
 
 
 class _NativeStates(torch.autograd.Function):
@@ -62,24 +44,21 @@ class States:
     """State vectors of a circuit, in the native executor or in torch; differentiable either way."""
 
     def __init__(self, circuit: LoweredCircuit, executor: str) -> None:
-        self._simulator, self._circuit, self._executor = StateSimulator(circuit), circuit, executor
-        self._natives: dict[int, NativeExecutor | None] = {}
+        self._n_qubits, self._executors = circuit.n_qubits, Executors(circuit, executor)
 
     def __call__(self, angles: Angles) -> torch.Tensor:
         """Shape ``(N, 2**n)``, each state up to a global phase."""
-        check_memory(self._circuit.n_qubits, len(angles.per_sample), 2 * angles.per_sample.element_size())
-        n_shared = angles.shared.shape[0]
-        if n_shared not in self._natives:
-            self._natives[n_shared] = native_executor(self._executor, self._circuit, n_shared)
-        native = self._natives[n_shared]
-        if native is None or angles.per_sample.device.type != "cpu":
-            return torch.cat([self._simulator.states(chunk) for _, chunk in self._simulator.chunks(angles)])
+        check_memory(self._n_qubits, len(angles.per_sample), 2 * angles.per_sample.element_size())
+        native = self._executors.native(angles)
+        if native is None:
+            simulator = self._executors.simulator(angles)
+            return torch.cat([simulator.states(chunk) for _, chunk in simulator.chunks(angles)])
         states: torch.Tensor = _NativeStates.apply(*angles, native)
         return states
 
     def chunks(self, angles: Angles) -> Iterator[tuple[slice, torch.Tensor]]:
         """The states in pieces that stay small, with the rows of each."""
-        for rows, chunk in self._simulator.chunks(angles):
+        for rows, chunk in self._executors.simulator(angles).chunks(angles):
             yield rows, self(chunk)
 
 
@@ -120,38 +99,26 @@ class StatevectorProgram:
     def __init__(
         self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], usage: Usage, executor: str = "auto"
     ) -> None:
-        check_memory(circuit.n_qubits, STATES_HELD, 8)
-        self._circuit, self._paulis, self._usage, self._executor = circuit, tuple(observables), usage, executor
-        self._natives: dict[int, NativeExecutor | None] = {}
-
-    @cached_property
-    def _simulator(self) -> StateSimulator:
-        return StateSimulator(self._circuit)
+        self._paulis, self._usage = tuple(observables), usage
+        self._executors = Executors(circuit, executor, self._paulis)
 
     @cached_property
     def _observables(self) -> PauliSums:
         return PauliSums(self._paulis)
 
-    def _native(self, angles: Angles) -> NativeExecutor | None:
-        n_shared = angles.shared.shape[0]
-        if angles.per_sample.device.type != "cpu":
-            return None
-        if n_shared not in self._natives:
-            self._natives[n_shared] = native_executor(self._executor, self._circuit, n_shared, self._paulis)
-        return self._natives[n_shared]
-
     def expectation(self, angles: Angles) -> torch.Tensor:
         """Means of shape ``(N, O)`` with a torch graph through every gate: memory grows with depth."""
-        return self._observables.expectation(self._simulator.states(angles))
+        return self._observables.expectation(self._executors.simulator(angles).states(angles))
 
     def run(self, angles: Angles) -> Expectation:
         """See ``Program``; no standard error, since the values are exact."""
         self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
-        native = self._native(angles)
+        native = self._executors.native(angles)
         if native is not None:
             return exactly(native.mean(angles, keep=any(part.requires_grad for part in angles)))
         with torch.no_grad():
-            return exactly(torch.cat([self.expectation(chunk) for _, chunk in self._simulator.chunks(angles)]))
+            chunks = self._executors.simulator(angles).chunks(angles)
+            return exactly(torch.cat([self.expectation(chunk) for _, chunk in chunks]))
 
     def evaluate(self, rows: torch.Tensor) -> Expectation:
         """Expectation values with every slot given per sample, shape ``(M, K)``."""
@@ -160,36 +127,21 @@ class StatevectorProgram:
     def vjp(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool] = (True, True)) -> Angles:
         """See ``Program``; one backward sweep (Jones & Gacon 2020, arXiv:2009.02823)."""
         self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
-        native = self._native(angles)
+        native = self._executors.native(angles)
         if native is not None:
             found = native.gradient(angles, cotangent)
             if all(needs):
                 return found
             return Angles(*(part if need else torch.zeros_like(part) for part, need in zip(found, needs, strict=True)))
         gradient = Angles(torch.zeros_like(angles.shared), torch.zeros_like(angles.per_sample))
+        simulator = self._executors.simulator(angles)
         with torch.no_grad():
-            for rows, chunk in self._simulator.chunks(angles):
-                part = self._sweep(chunk, cotangent[rows], needs)
+            for rows, chunk in simulator.chunks(angles):
+                # Torch's derivative of <state|O|state> is 2 O state.
+                weights = 2 * cotangent[rows]
+                part = simulator.gradient(chunk, partial(self._observables.apply, weights=weights), needs)
                 gradient.shared.add_(part.shared)
                 gradient.per_sample[rows] = part.per_sample
-        return gradient
-
-    def _sweep(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool]) -> Angles:
-        simulator, n_shared = self._simulator, angles.shared.shape[0]
-        gradient = Angles(torch.zeros_like(angles.shared), torch.zeros_like(angles.per_sample))
-        state = simulator.states(angles)
-        costate = self._observables.apply(state, cotangent)
-        for gate in reversed(simulator.gates):
-            if gate.slot is not None and needs[gate.slot >= n_shared]:
-                slope = gate.derivative(state)
-                product = 2 * (costate.real * slope.real + costate.imag * slope.imag).sum(1)
-                if gate.slot < n_shared:
-                    gradient.shared[gate.slot] = product.sum()
-                else:
-                    gradient.per_sample[:, gate.slot - n_shared] = product
-            angle = simulator.angle(gate, angles)
-            state = gate.apply(state, angle, inverse=True)
-            costate = gate.apply(costate, angle, inverse=True)
         return gradient
 
 
@@ -208,7 +160,7 @@ class SampledExpectation:
         self._states = States(circuit, executor)
         outcomes = np.arange(2**circuit.n_qubits)
         self._bases = [
-            (_basis_gates(basis), torch.as_tensor(self._plan.values(index, outcomes)))
+            (_to_basis(basis), torch.as_tensor(self._plan.values(index, outcomes)))
             for index, basis in enumerate(self._plan.bases)
         ]
 
@@ -219,26 +171,21 @@ class SampledExpectation:
         variance = torch.zeros_like(mean)
         with torch.no_grad():
             for part, state in self._states.chunks(Angles(rows.new_zeros(0), rows)):
-                for gates, values in self._bases:
-                    turned = state
-                    for gate in gates:
-                        turned = gate.apply(turned, None)
-                    frequency = self._shots.frequencies(turned.abs() ** 2)
+                for change, values in self._bases:
+                    frequency = self._shots.frequencies(change.after(state).abs() ** 2)
                     first, second = frequency @ values.to(frequency), frequency @ values.to(frequency) ** 2
                     mean[part] += first
                     variance[part] += (second - first**2).clamp(min=0)
         return Expectation(mean, self._shots.standard_error(variance))
 
 
-def _basis_gates(basis: str) -> list[StateGate]:
-    change = basis_change(basis)
-    return [
-        StateGate(
-            LoweredGate(step.operation.name, (change.find_bit(step.qubits[0]).index,), operation=step.operation),
-            len(basis),
-        )
-        for step in change.data
-    ]
+def _to_basis(basis: str) -> StateSimulator:
+    change, runs = basis_change(basis), dict[int, list[Element]]()
+    for step in change.data:
+        qubit = change.find_bit(step.qubits[0]).index
+        gate = LoweredGate(step.operation.name, (qubit,), operation=step.operation)
+        runs.setdefault(qubit, []).append(one_qubit_element(gate))
+    return StateSimulator([Pass("rotate", runs=runs)], len(basis), 0)
 
 
 class StatevectorSampler:
@@ -257,6 +204,8 @@ class StatevectorSampler:
 
 class StatevectorOverlap:
     """Fidelities from one batch of states and one matrix product."""
+
+    noiseless = True
 
     def __init__(self, circuit: LoweredCircuit, usage: Usage, shots: Shots | None, executor: str) -> None:
         self._states_of, self._usage, self._shots = States(circuit, executor), usage, shots

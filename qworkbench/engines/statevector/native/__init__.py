@@ -275,8 +275,8 @@ def run_together(functions: Sequence[Callable[[], object]], abandon: Callable[[]
 
     guarded(start)
     for thread in threads:
-        # One that never started cannot be joined.
-        if thread.ident is not None:
+        # One that has not started, or not yet when an interrupt came, cannot be joined.
+        if thread.is_alive():
             thread.join()
     if errors:
         raise errors[0]
