@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -307,3 +310,103 @@ def test_float32_is_accurate_at_twenty_qubits():
         found.append((program.run(angles).mean, program.vjp(angles, torch.ones((1, 20), dtype=dtype)).shared))
     for a, b in zip(*found, strict=True):
         assert (a.double() - b).abs().max() < 1e-6
+
+
+def test_threads_of_the_user_train_on_one_program():
+    lowered = lower(CASES["reuploading"])
+    program = StatevectorEngine(Backend("statevector")).compile(lowered, observables(3))
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    points = [
+        (Angles(draw(lowered.n_shared).requires_grad_(), draw((n, lowered.n_per_sample))), draw((n, 4)))
+        for n in (1, 3, 17, 17, 100)
+    ]
+
+    def step(k: int) -> tuple[torch.Tensor, ...]:
+        angles, cotangent = points[k]
+        return program.run(angles).mean, *program.vjp(angles, cotangent)
+
+    alone = [step(k) for k in range(len(points))]
+
+    def work(shift: int) -> bool:
+        order = [(shift + i) % len(points) for i in range(60)]
+        return all(torch.equal(a, b) for k in order for a, b in zip(step(k), alone[k], strict=True))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def executor_and_point(n_samples: int = 3):
+    lowered, generator = lower(CASES["reuploading"]), torch.Generator().manual_seed(1)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    angles = Angles(draw(lowered.n_shared), draw((n_samples, lowered.n_per_sample)))
+    return native.NativeExecutor(lowered, lowered.n_shared, observables(3)), angles, draw((n_samples, 4))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda t: t.repeat_interleave(2, -1)[..., ::2],
+        lambda t: t.t().contiguous().t(),
+        lambda t: torch.complex(torch.zeros_like(t), -t).conj().imag,
+    ],
+    ids=["strided", "transposed", "negative"],
+)
+def test_numbers_are_read_from_any_view(view):
+    executor, angles, cotangent = executor_and_point()
+    expected = executor.mean(angles, keep=False), *executor.gradient(angles, cotangent)
+    seen = Angles(*(view(part) for part in angles))
+    found = executor.mean(seen, keep=True), *executor.gradient(seen, view(cotangent))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+def test_tensors_that_cannot_be_read_are_refused():
+    executor, angles, cotangent = executor_and_point()
+    with pytest.raises(ValueError, match=r"shape \(\d+,\) and \(N, \d+\)"):
+        executor.mean(Angles(angles.shared, angles.per_sample[:, 1:]), keep=False)
+    with pytest.raises(ValueError, match="cotangent of shape"):
+        executor.gradient(angles, cotangent[:, :1])
+    with pytest.raises(TypeError, match=r"float64, got torch\.float16"):
+        executor.mean(Angles(*(part.half() for part in angles)), keep=False)
+    with pytest.raises(ValueError, match="on the CPU, got one on meta"):
+        executor.mean(Angles(angles.shared.to("meta"), angles.per_sample), keep=False)
+
+
+def test_kept_states_survive_neither_a_copy_nor_another_batch():
+    executor, angles, cotangent = executor_and_point()
+    executor.mean(angles, keep=True)
+    twins = [copy.deepcopy(executor), pickle.loads(pickle.dumps(executor)), executor]
+    other = Angles(angles.shared + 1, angles.per_sample[:2])
+    fresh = executor_and_point()[0]
+    for twin in twins:
+        assert torch.equal(twin.gradient(other, cotangent[:2]).shared, fresh.gradient(other, cotangent[:2]).shared)
+        assert torch.equal(twin.gradient(angles, cotangent).shared, fresh.gradient(angles, cotangent).shared)
+
+
+def test_few_workspaces_are_held():
+    executor, angles, cotangent = executor_and_point(60)
+    for n in range(60):
+        part = Angles(angles.shared, angles.per_sample[:n])
+        executor.mean(part, keep=True)
+        executor.gradient(part, cotangent[:n])
+    assert sum(map(len, executor._free.values())) <= native.WORKSPACES_HELD
+
+
+def test_a_forked_process_goes_on_by_itself(two_threads):
+    executor, angles, cotangent = executor_and_point(40)
+    mean = executor.mean(angles, keep=True)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(
+        target=lambda: queue.put([part.numpy() for part in executor.gradient(angles, cotangent)]), daemon=True
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert torch.equal(executor.mean(angles, keep=False), mean)
+    for a, b in zip(queue.get(), executor.gradient(angles, cotangent), strict=True):
+        assert np.array_equal(a, b.numpy())

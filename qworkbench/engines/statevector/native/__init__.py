@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from qiskit.quantum_info import SparsePauliOp
 
 from qworkbench.engines.base import check_memory
-from qworkbench.engines.statevector.native import places, walk
+from qworkbench.engines.statevector.native import walk
 from qworkbench.engines.statevector.native.plan import absorb_last, make_plan, make_strings
 from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
 from qworkbench.engines.statevector.passes import Pass, compile_passes
@@ -32,37 +32,35 @@ THREADED_WORK = 2**21
 """Numbers times passes below which a second thread costs more than it saves."""
 SHARED_NUMBERS = 2**15
 """Numbers of a chunk from which threads share it."""
+WORKSPACES_HELD, BYTES_HELD = 8, 2**25
+"""Idle workspaces, and bytes of them, beyond which all are let go before another one is made."""
+DTYPES: dict[torch.dtype, np.dtype] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
-class Batch(NamedTuple):
-    """A batch ready for the walk."""
+Room: TypeAlias = tuple[np.ndarray, ...]
+"""What a thread works in: place, planes, scratch, sums, arrivals (see ``walk``), and then its first chunk, the step to
+the next one, log2 of a block's numbers. Numba takes a plain tuple faster than a named one."""
 
-    shared: np.ndarray
-    """Cosine and sine of the rows of shared angles, ``(rows, 2)``."""
-    sampled: np.ndarray
-    """Of the others, ``(rows, 2, padded)``."""
-    chunks: np.ndarray
-    """``(first sample, samples)``; padded to powers of two."""
-    dtype: type
+
+class Workspace(NamedTuple):
+    """Memory for batches of one size. One call at a time works in it; to make it takes longer than a small circuit."""
+
+    key: tuple[int, torch.dtype, int]
+    """Samples, precision, torch's threads."""
     padded: int
-
-
-class Room(NamedTuple):
-    """What one thread works in; see ``walk``."""
-
-    place: np.ndarray
-    planes: np.ndarray
-    scratch: np.ndarray
-    sums: np.ndarray
-    arrivals: np.ndarray
-
-
-def aligned(count: int, dtype: type) -> np.ndarray:
-    """Uninitialized numbers that begin at a cache line: a register elsewhere costs two of them."""
-    size = np.dtype(dtype).itemsize
-    room = np.empty(count + REGISTER_BYTES // size, dtype)
-    start = -room.__array_interface__["data"][0] % REGISTER_BYTES // size
-    return room[start : start + count]
+    """Samples of all chunks, which are filled up to powers of two."""
+    chunks: np.ndarray
+    """``(first sample, samples)``."""
+    turns: tuple[np.ndarray, ...]
+    """The shared and the per-sample angles, and cosine and sine of the rows: ``(rows, 2)`` of those of shared angles,
+    ``(rows, 2, padded)`` of the others."""
+    slopes: tuple[np.ndarray, ...]
+    """Of the rows, ``(sharing, chunks, rows)`` and ``(sharing, rows, padded)``, and of the shared slots."""
+    arguments: tuple[object, ...]
+    """What ``walk.forward`` and ``walk.backward`` take first."""
+    rooms: list[Room]
+    """One a thread."""
+    n_bytes: int
 
 
 class NativeExecutor:
@@ -75,76 +73,86 @@ class NativeExecutor:
     """
 
     def __init__(self, circuit: LoweredCircuit, n_shared: int, observables: Sequence[SparsePauliOp] = ()) -> None:
-        self._n_qubits = circuit.n_qubits
+        self._n_qubits, self._n_shared = circuit.n_qubits, n_shared
+        self._n_per_sample = circuit.n_shared + circuit.n_per_sample - n_shared
         passes: Sequence[Pass] = compile_passes(circuit)
         self._strings = make_strings(observables or [SparsePauliOp("I" * circuit.n_qubits)])
         if observables:
             passes, self._strings = absorb_last(passes, self._strings)
         self._plan, self._rows = make_plan(passes, n_shared, circuit.n_qubits)
-        self._rooms: list[tuple[tuple[object, ...], list[Room]]] = []
-        self._last_chunks: tuple[tuple[int, int], np.ndarray, int] | None = None
-        self._kept: tuple[Angles, Batch, np.ndarray] | None = None
+        observable, string = np.nonzero(self._strings.weights.T)
+        begins = np.searchsorted(observable, np.arange(len(self._strings.offset) + 1))
+        self._terms = (begins, string, self._strings.weights[string, observable], self._strings.offset)
+        self._free: dict[object, list[Workspace]] = {}
+        self._kept: list[tuple[Workspace, np.ndarray]] = []
 
-    def _batch(self, angles: Angles) -> Batch:
-        shared, per_sample = (np.ascontiguousarray(part.detach().numpy()) for part in angles)
-        chunks, padded = self._chunks(len(per_sample), per_sample.itemsize)
-        dtype = per_sample.dtype
-        shared_rows = np.zeros((self._rows.n_shared, 2), dtype)
-        sampled_rows = np.zeros((self._rows.n_sampled, 2, padded), dtype)
-        walk.rows_of(*self._rows[2:], shared, per_sample, shared_rows, sampled_rows)
-        for rows in (shared_rows, sampled_rows):
-            np.sin(rows[:, 0], out=rows[:, 1])
-            np.cos(rows[:, 0], out=rows[:, 0])
-        return Batch(shared_rows, sampled_rows, chunks, dtype.type, padded)
+    def __getstate__(self) -> dict[str, Any]:
+        # Of two copies each must work in memory of its own.
+        return {**self.__dict__, "_free": {}, "_kept": []}
 
-    def _chunks(self, n_samples: int, itemsize: int) -> tuple[np.ndarray, int]:
-        """``(first sample, samples)`` of each chunk, and the samples of all: the last one is padded."""
-        # Another thread may put its own batch in place at any time, so the attribute is read once.
-        last = self._last_chunks
-        if last is None or last[0] != (n_samples, itemsize):
-            least = max(1, REGISTER_BYTES // itemsize >> self._n_qubits)
-            most = max(least, CHUNK_BYTES // itemsize >> self._n_qubits)
-            if most < REGISTER_BYTES // itemsize and REGISTER_BYTES << self._n_qubits <= REGISTER_CHUNK_BYTES:
-                most = REGISTER_BYTES // itemsize
-            whole = [(start, most) for start in range(0, n_samples - most + 1, most)]
-            done = len(whole) * most
-            if done < n_samples:
-                whole.append((done, max(least, 1 << (n_samples - done - 1).bit_length())))
-            chunks = np.array(whole or [(0, least)], np.int64)
-            last = self._last_chunks = ((n_samples, itemsize), chunks, int(chunks[:, 1].sum()))
-        return last[1:]
+    def _take(self, samples: torch.Tensor) -> Workspace:
+        """A workspace that nobody else uses: lists are popped and appended to by one thread of the user at a time."""
+        key = (samples.shape[0], samples.dtype, torch.get_num_threads())
+        try:
+            return self._free[key].pop()
+        except (KeyError, IndexError):
+            return self._make_workspace(*key)
 
-    def _threads(self, batch: Batch) -> tuple[int, int]:
+    def _give(self, space: Workspace) -> None:
+        self._free.setdefault(space.key, []).append(space)
+
+    def _make_workspace(self, n_samples: int, dtype: torch.dtype, threads: int) -> Workspace:
+        if dtype not in DTYPES:
+            raise TypeError(f"expected angles of torch.float32 or torch.float64, got {dtype}")
+        number = DTYPES[dtype]
+        held = [space for spaces in list(self._free.values()) for space in spaces]
+        if len(held) >= WORKSPACES_HELD or sum(space.n_bytes for space in held) > BYTES_HELD:
+            self._free = {}
+        chunks, rows, strings = self._chunks(n_samples, number.itemsize), self._rows, self._strings
+        padded = int(chunks[:, 1].sum())
+        used, sharing = self._threads(chunks, padded, threads)
+        rooms = self._make_rooms(int(chunks[0, 1]), padded, number, used, sharing)
+        turns = (
+            np.empty(self._n_shared, number),
+            np.empty((n_samples, self._n_per_sample), number),
+            np.empty((rows.n_shared, 2), number),
+            np.empty((rows.n_sampled, 2, padded), number),
+        )
+        slopes = (
+            np.empty((sharing, len(chunks), rows.n_shared)),
+            np.empty((sharing, rows.n_sampled, padded), number),
+            np.empty(self._n_shared),
+        )
+        read = (strings.products, strings.others, strings.move)
+        values = np.empty((sharing, len(strings.weights), padded))
+        arguments = (tuple(self._plan[:3]), read, self._terms, turns, chunks, values)
+        n_bytes = sum(part.nbytes for part in (*rooms[0] * len(rooms), *turns, *slopes, values))
+        return Workspace((n_samples, dtype, threads), padded, chunks, turns, slopes, arguments, rooms, n_bytes)
+
+    def _chunks(self, n_samples: int, itemsize: int) -> np.ndarray:
+        """``(first sample, samples)`` of each chunk; the last one is padded."""
+        least = max(1, REGISTER_BYTES // itemsize >> self._n_qubits)
+        most = max(least, CHUNK_BYTES // itemsize >> self._n_qubits)
+        if most < REGISTER_BYTES // itemsize and REGISTER_BYTES << self._n_qubits <= REGISTER_CHUNK_BYTES:
+            most = REGISTER_BYTES // itemsize
+        whole = [(start, most) for start in range(0, n_samples - most + 1, most)]
+        done = len(whole) * most
+        if done < n_samples:
+            whole.append((done, max(least, 1 << (n_samples - done - 1).bit_length())))
+        return np.array(whole or [(0, least)], np.int64)
+
+    def _threads(self, chunks: np.ndarray, padded: int, threads: int) -> tuple[int, int]:
         """Threads, and how many of them share a chunk."""
-        threads, largest = torch.get_num_threads(), int(batch.chunks[0, 1]) << self._n_qubits
-        work = (batch.padded << self._n_qubits) * len(self._plan.starts)
+        largest, work = int(chunks[0, 1]) << self._n_qubits, (padded << self._n_qubits) * len(self._plan.starts)
         if threads == 1 or work < THREADED_WORK:
             return 1, 1
-        if len(batch.chunks) >= threads:
+        if len(chunks) >= threads:
             return threads, 1
-        return (threads, threads) if largest >= SHARED_NUMBERS else (min(threads, len(batch.chunks)), 1)
+        return (threads, threads) if largest >= SHARED_NUMBERS else (min(threads, len(chunks)), 1)
 
-    def _run(self, batch: Batch, function: Callable[[int, Room], None]) -> None:
-        threads, sharing = self._threads(batch)
-        key = (int(batch.chunks[0, 1]), batch.dtype, threads, sharing)
-        rooms = self._take_rooms(key) or self._make_rooms(*key)
-        for thread, room in enumerate(rooms):
-            room.place[places.FIRST], room.place[places.PADDED] = 0 if sharing > 1 else thread, batch.padded
-            room.place[places.BLOCK] = (BLOCK_BYTES // np.dtype(batch.dtype).itemsize).bit_length() - 1
-        work = [partial(function, thread if sharing > 1 else 0, room) for thread, room in enumerate(rooms)]
-        run_together(work, lambda: rooms[0].arrivals.__setitem__(1, 1))
-        self._rooms.append((key, rooms))
-
-    def _take_rooms(self, key: tuple[object, ...]) -> list[Room] | None:
-        try:
-            found, rooms = self._rooms.pop()
-        except IndexError:
-            return None
-        return rooms if found == key else None
-
-    def _make_rooms(self, samples: int, dtype: type, threads: int, sharing: int) -> list[Room]:
+    def _make_rooms(self, samples: int, padded: int, dtype: np.dtype, threads: int, sharing: int) -> list[Room]:
         """One room a thread; those that share a chunk share planes, too."""
-        n_qubits, itemsize = self._n_qubits, np.dtype(dtype).itemsize
+        n_qubits, itemsize = self._n_qubits, dtype.itemsize
         check_memory(n_qubits, 3 * samples * (1 if sharing > 1 else threads), 2 * itemsize)
         lanes, block = REGISTER_BYTES // itemsize, max(BLOCK_BYTES // itemsize, samples)
         width, products = max(samples, lanes), max(len(self._strings.weights), self._plan.most_products, 1)
@@ -154,112 +162,159 @@ class NativeExecutor:
         in_sums = np.array([0, runs, runs + terms])
         planes: np.ndarray = np.empty(0, dtype)
         arrivals, rooms = np.zeros(2, np.int64), list[Room]()
+        block_bits = (BLOCK_BYTES // itemsize).bit_length() - 1
         for thread in range(threads):
             if sharing == 1 or thread == 0:
                 planes, arrivals = aligned(6 * (samples << n_qubits), dtype), np.zeros(2, np.int64)
-            own = (0, samples, samples << n_qubits, 0, n_qubits, thread if sharing > 1 else 0, sharing, 0)
+            own = (0, samples, samples << n_qubits, 0, n_qubits, thread if sharing > 1 else 0, sharing, padded)
             place = np.array([*own, *parts, *in_sums], np.int64)
             scratch = aligned(scratch_size, dtype)
-            rooms.append(Room(place, planes, scratch, np.empty(int(in_sums[-1]) + 1), arrivals))
+            sums: np.ndarray = np.empty(int(in_sums[-1]) + 1)
+            work = np.array([0 if sharing > 1 else thread, threads // sharing, block_bits], np.int64)
+            rooms.append((place, planes, scratch, sums, arrivals, work))
         return rooms
 
-    def _arguments(self, batch: Batch) -> tuple[object, ...]:
-        threads, sharing = self._threads(batch)
-        plan, strings = self._plan, self._strings
-        turns = (batch.shared, batch.sampled)
-        return (
-            tuple(plan[:3]),
-            turns,
-            (strings.products, strings.others, strings.move),
-            batch.chunks,
-            threads // sharing,
-        )
+    def _run(self, space: Workspace, function: Callable[..., object]) -> None:
+        """Calls ``function`` with the arguments that all walks take, for each room in a thread of its own."""
+        work = [partial(function, *space.arguments, room) for room in space.rooms]
+        run_together(work, lambda: space.rooms[0][4].__setitem__(1, 1))
 
-    def _forward(self, batch: Batch, measured: bool, keep: bool) -> tuple[np.ndarray, np.ndarray]:
-        """String values ``(strings, samples)`` and, one chunk after the other, planes of the states."""
-        _, sharing = self._threads(batch)
-        values = np.zeros((sharing, len(self._strings.weights) if measured else 0, batch.padded))
-        kept = aligned(2 * (batch.padded << self._n_qubits) if keep else 0, batch.dtype)
-        arguments = self._arguments(batch)
+    def _plain(self, angles: Angles) -> Angles:
+        """Angles that compiled code can read from their address: contiguous and of one precision, on the CPU."""
+        if angles.shared.shape != (self._n_shared,) or angles.per_sample.shape[1:] != (self._n_per_sample,):
+            expected, got = f"({self._n_shared},) and (N, {self._n_per_sample})", [tuple(a.shape) for a in angles]
+            raise ValueError(f"expected angles of shape {expected}, got {got[0]} and {got[1]}")
+        return Angles(plain(angles.shared, angles.per_sample.dtype), plain(angles.per_sample, angles.per_sample.dtype))
 
-        def run(part: int, room: Room) -> None:
-            walk.forward(*arguments, room, values[part], kept)
+    def _forward(self, space: Workspace, angles: Angles, keep: bool, means: torch.Tensor | None = None) -> np.ndarray:
+        """Fills ``means``, if given; returns planes of the states, one chunk after the other, or nothing."""
+        walk.rows_of(self._rows[2:], space.turns, *addresses(angles))
+        kept = aligned(self._n_kept(space) if keep else 0, DTYPES[space.key[1]])
 
-        self._run(batch, run)
-        return values.sum(0) if sharing > 1 else values[0], kept
+        def walk_on(*task: object) -> None:
+            # Threads hold this function, and so the tensor, until they have ended, whatever becomes of the caller.
+            walk.forward(*task, kept, 0 if means is None else means.data_ptr())
+
+        self._run(space, walk_on)
+        return kept
+
+    def _n_kept(self, space: Workspace) -> int:
+        """Numbers of the states of a batch."""
+        return 2 * (space.padded << self._n_qubits)
+
+    def _fits(self, space: Workspace) -> bool:
+        """Whether the states of a batch may be kept."""
+        return self._n_kept(space) * space.key[1].itemsize <= KEPT_BYTES
 
     def states(self, angles: Angles) -> torch.Tensor:
         """State vectors of shape ``(N, 2**n)``, each up to a global phase."""
-        batch = self._batch(angles)
-        _, kept = self._forward(batch, measured=False, keep=True)
-        result = np.empty((batch.padded, 2**self._n_qubits), np.complex64 if batch.dtype == np.float32 else complex)
-        for rows, planes in self._by_chunk(batch, kept):
+        angles = self._plain(angles)
+        space = self._take(angles.per_sample)
+        kept = self._forward(space, angles, keep=True)
+        result = np.empty((space.padded, 2**self._n_qubits), np.result_type(kept, np.complex64))
+        for rows, planes in self._by_chunk(space, kept):
             result[rows].real, result[rows].imag = planes[0].T, planes[1].T
+        self._give(space)
         return torch.from_numpy(result[: angles.per_sample.shape[0]])
 
-    def _by_chunk(self, batch: Batch, kept: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    def _by_chunk(self, space: Workspace, kept: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """The rows of each chunk, and its planes ``(2, 2**n, samples)`` in ``kept``."""
-        for first, samples in batch.chunks:
+        for first, samples in space.chunks:
             start, stop = (int(row) << (self._n_qubits + 1) for row in (first, first + samples))
             yield slice(first, first + samples), kept[start:stop].reshape(2, -1, samples)
 
-    def _fits(self, batch: Batch) -> bool:
-        """Whether the states of a batch may be kept."""
-        return 2 * (batch.padded << self._n_qubits) * np.dtype(batch.dtype).itemsize <= KEPT_BYTES
-
     def mean(self, angles: Angles, keep: bool) -> torch.Tensor:
         """Expectation values of shape ``(N, O)``; with ``keep`` the states stay for the gradient at the same point."""
-        batch = self._batch(angles)
-        keep = keep and self._fits(batch)
-        values, kept = self._forward(batch, measured=True, keep=keep)
-        self._kept = (Angles(*(part.detach().clone() for part in angles)), batch, kept) if keep else None
-        result = self._strings.offset + values.T[: angles.per_sample.shape[0]] @ self._strings.weights
-        return torch.from_numpy(result.astype(batch.dtype, copy=False))
+        angles, last = self._plain(angles), popped(self._kept)
+        if last is not None:
+            self._give(last[0])
+        space = self._take(angles.per_sample)
+        means = torch.empty((angles.per_sample.shape[0], len(self._strings.offset)), dtype=angles.per_sample.dtype)
+        keep = keep and self._fits(space)
+        kept = self._forward(space, angles, keep, means)
+        if keep:
+            self._kept.append((space, kept))
+        else:
+            self._give(space)
+        return means
 
     def gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of ``(cotangent * mean).sum()``."""
-        kept, self._kept = self._kept, None
-        if kept is not None and all(torch.equal(a, b) for a, b in zip(kept[0], angles, strict=True)):
-            _, batch, states = kept
-        else:
-            batch, n_rows = self._batch(angles), angles.per_sample.shape[0]
-            if n_rows > 1 and not self._fits(batch):
-                halves = (slice(0, n_rows // 2), slice(n_rows // 2, n_rows))
-                parts = [self.gradient(Angles(angles.shared, angles.per_sample[h]), cotangent[h]) for h in halves]
-                return Angles(parts[0].shared + parts[1].shared, torch.cat([part.per_sample for part in parts]))
-            _, states = self._forward(batch, measured=False, keep=True)
-        weights = np.zeros((len(self._strings.weights), batch.padded))
-        weights[:, : cotangent.shape[0]] = self._strings.weights @ cotangent.detach().numpy().T
-        return self._backward(angles, batch, weights, np.empty(0, batch.dtype), states)
+        angles, n_samples, n_means = self._plain(angles), angles.per_sample.shape[0], len(self._strings.offset)
+        if cotangent.shape != (n_samples, n_means):
+            raise ValueError(f"expected a cotangent of shape {(n_samples, n_means)}, got {tuple(cotangent.shape)}")
+        cotangent, last = plain(cotangent, angles.per_sample.dtype), popped(self._kept)
+        if last is not None:
+            space, kept = last
+            same_size = space.key[:2] == (n_samples, angles.per_sample.dtype)
+            # The numbers are compared, since a tensor may be the same and hold others.
+            if same_size and walk.same_angles(space.turns, *addresses(angles)):
+                return self._backward(space, kept, cotangent)
+            self._give(space)
+        space = self._take(angles.per_sample)
+        if n_samples > 1 and not self._fits(space):
+            self._give(space)
+            halves = (slice(0, n_samples // 2), slice(n_samples // 2, n_samples))
+            parts = [self.gradient(Angles(angles.shared, angles.per_sample[h]), cotangent[h]) for h in halves]
+            return Angles(parts[0].shared + parts[1].shared, torch.cat([part.per_sample for part in parts]))
+        return self._backward(space, self._forward(space, angles, keep=True), cotangent)
 
     def states_gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of a loss with the derivative ``cotangent`` (torch's, complex) by the states, ``(N, 2**n)``."""
-        batch, given = self._batch(angles), cotangent.detach().resolve_conj().resolve_neg().numpy()
-        costate: np.ndarray = np.zeros(2 * (batch.padded << self._n_qubits), batch.dtype)
-        for rows, planes in self._by_chunk(batch, costate):
+        angles, derivative = self._plain(angles), cotangent.detach().resolve_conj().resolve_neg().numpy()
+        space = self._take(angles.per_sample)
+        kept = self._forward(space, angles, keep=True)
+        costate = np.zeros_like(kept)
+        for rows, planes in self._by_chunk(space, costate):
             # Torch's derivative of <state|O|state> is 2 O state; the co-state of the walk is O state.
-            part = given[rows] / 2
+            part = derivative[rows] / 2
             planes[0, :, : len(part)], planes[1, :, : len(part)] = part.real.T, part.imag.T
-        _, states = self._forward(batch, measured=False, keep=True)
-        return self._backward(angles, batch, np.zeros((0, batch.padded)), costate, states)
+        return self._backward(space, kept, None, costate)
 
     def _backward(
-        self, angles: Angles, batch: Batch, weights: np.ndarray, given: np.ndarray, kept: np.ndarray
+        self, space: Workspace, kept: np.ndarray, cotangent: torch.Tensor | None, costate: np.ndarray | None = None
     ) -> Angles:
-        _, sharing = self._threads(batch)
-        shared = np.zeros((sharing, len(batch.chunks), self._rows.n_shared))
-        sampled: np.ndarray = np.zeros((sharing, self._rows.n_sampled, batch.padded), batch.dtype)
-        arguments = self._arguments(batch)
+        """The gradient from kept states and either the cotangent of the means or a co-state; gives up the workspace."""
+        given = kept[:0] if costate is None else costate
 
-        def run(part: int, room: Room) -> None:
-            walk.backward(*arguments, room, weights, given, kept, shared[part], sampled[part])
+        def walk_back(*task: object) -> None:
+            at = 0 if cotangent is None else cotangent.data_ptr()
+            walk.backward(*task, kept, at, given, space.slopes[0], space.slopes[1])
 
-        self._run(batch, run)
-        by_slot = np.zeros(angles.shared.shape[0])
-        by_sample: np.ndarray = np.zeros(tuple(angles.per_sample.shape), batch.dtype)
-        by_row = sampled.sum(0) if sharing > 1 else sampled[0]
-        walk.slots_of(*self._rows[2:], shared.sum((0, 1)), by_row, by_slot, by_sample)
-        return Angles(torch.from_numpy(by_slot.astype(batch.dtype, copy=False)), torch.from_numpy(by_sample))
+        self._run(space, walk_back)
+        shared, per_sample = (torch.empty(part.shape, dtype=space.key[1]) for part in space.turns[:2])
+        walk.slots_of(self._rows[2:], space.turns, *space.slopes, shared.data_ptr(), per_sample.data_ptr())
+        self._give(space)
+        return Angles(shared, per_sample)
+
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Memory that begins where a register does: one that lies across two cache lines takes twice as long."""
+    memory = np.empty(size * dtype.itemsize + REGISTER_BYTES, np.uint8)
+    start = -memory.ctypes.data % REGISTER_BYTES
+    return memory[start : start + size * dtype.itemsize].view(dtype)
+
+
+def plain(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Numbers that compiled code can read from their address: contiguous, as they are, on the CPU."""
+    if not values.is_cpu:
+        raise ValueError(f"expected all tensors on the CPU, got one on {values.device}")
+    if values.dtype is dtype and values.is_contiguous() and not values.is_neg():
+        return values
+    return values.detach().to(dtype).resolve_neg().contiguous()
+
+
+def addresses(angles: Angles) -> tuple[int, int]:
+    """Where their numbers are, for as long as the tensors live."""
+    return angles.shared.data_ptr(), angles.per_sample.data_ptr()
+
+
+def popped(items: list[Any]) -> Any:
+    """The last item, or None; safe while other threads do the same."""
+    try:
+        return items.pop()
+    except IndexError:
+        return None
 
 
 def run_together(functions: Sequence[Callable[[], object]], abandon: Callable[[], object]) -> None:

@@ -91,6 +91,16 @@ def pointer(typingctx: Any, array: Any) -> Any:
 
 
 @intrinsic
+def pointer_at(typingctx: Any, address: Any, like: Any) -> Any:
+    """An address as a pointer of the kind of ``like``."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+    return like(types.int64, like), codegen
+
+
+@intrinsic
 def after(typingctx: Any, pointer: Any, offset: Any) -> Any:
     """The pointer ``offset`` numbers further on."""
     return pointer(pointer, types.intp), lambda context, builder, sig, args: builder.gep(args[0], [args[1]])

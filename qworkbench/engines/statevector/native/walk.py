@@ -9,9 +9,14 @@ The same few pointers go through all functions: ``code`` and ``numbers`` (see ``
 (cosine and sine of the rows, ``(rows, 2)`` and ``(rows, 2, samples)``), ``place`` (who works on which chunk, and where
 scratch lies; see ``places``), ``planes``, ``scratch`` in the precision of the state, ``sums`` in double precision, and
 ``arrivals``, where threads meet.
+
+Python calls the functions at the end with the arrays of a ``Workspace`` and with addresses of torch's numbers, which
+are contiguous and of the precision of the state: to make numpy arrays of tensors costs more than a small circuit.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
@@ -26,13 +31,14 @@ from qworkbench.engines.statevector.native.places import (
     PRODUCT_SUMS,
     SAMPLES,
     SIZE,
+    THREAD,
     THREADS,
     pair_of,
     share,
 )
 from qworkbench.engines.statevector.native.plan import DENSE, PAIR, PHASE, PRODUCT, ROTATE
 from qworkbench.engines.statevector.native.readout import seed_costate, string_values
-from qworkbench.engines.statevector.native.registers import JIT, after, cached, pointer
+from qworkbench.engines.statevector.native.registers import JIT, after, cached, pointer, pointer_at
 from qworkbench.engines.statevector.native.turning import dense, product, rotate, turn_pair, unpair, unproduct, unrotate
 
 
@@ -95,9 +101,9 @@ def walk_back(
 
 
 @njit(**JIT)
-def enter(place, chunks, index):
+def enter(place, chunks, index, block):
     """Makes ``place`` speak of a chunk; the block is at most the chunk."""
-    place[FIRST], place[SAMPLES] = chunks[2 * index], chunks[2 * index + 1]
+    place[FIRST], place[SAMPLES], place[BLOCK] = chunks[2 * index], chunks[2 * index + 1], block
     place[SIZE] = place[SAMPLES] << place[N_QUBITS]
     while (1 << place[BLOCK]) > place[SIZE]:
         place[BLOCK] -= 1
@@ -118,6 +124,30 @@ def place_in(kept, place):
     return after(kept, 2 * (place[FIRST] << place[N_QUBITS]))
 
 
+@njit(**JIT)
+def means_of(values, terms, first, last, means):
+    """Means of some samples, from the values of strings that each thread has found on its share."""
+    begins, string, coefficient, offset = terms
+    for o in range(len(offset)):
+        for sample in range(first, last):
+            mean = offset[o]
+            for t in range(begins[o], begins[o + 1]):
+                for thread in range(len(values)):
+                    mean += coefficient[t] * values[thread, string[t], sample]
+            means[sample * len(offset) + o] = mean
+
+
+@njit(**JIT)
+def weights_of(cotangent, terms, samples, first, last, weights):
+    """Weights of strings for some samples of a chunk: the transpose of ``means_of``; 0 for samples that pad it."""
+    begins, string, coefficient, offset = terms
+    for o in range(len(offset)):
+        for t in range(begins[o], begins[o + 1]):
+            for sample in range(first, last):
+                at = string[t] * samples + sample - first
+                weights[at] += coefficient[t] * cotangent[sample * len(offset) + o]
+
+
 @cached
 def probe():
     """Nothing: shows whether numba works."""
@@ -125,23 +155,22 @@ def probe():
 
 
 @cached
-def forward(plan, turns, strings, chunks, step, room, values, kept):
-    """Walks over a thread's chunks, of which the first is given in its place and the others follow by ``step``.
+def forward(plan, strings, terms, turns, chunks, values, room, kept, means_at):
+    """Walks over a thread's chunks.
 
-    Adds string values to ``values`` (strings, samples), if there are any, and puts states into ``kept``, if it has
-    room.
+    Puts means, ``(samples, O)``, where ``means_at`` says, unless it is 0, and states into ``kept``, if it has room.
     """
     starts, code, numbers = pointer(plan[0]), pointer(plan[1]), pointer(plan[2])
-    shared, sampled, products, others = pointer(turns[0]), pointer(turns[1]), pointer(strings[0]), pointer(strings[1])
+    shared, sampled, products, others = pointer(turns[2]), pointer(turns[3]), pointer(strings[0]), pointer(strings[1])
     place, planes, scratch, sums = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
-    arrivals, out, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), len(values)
-    n_others, move = len(strings[1]), pointer(strings[2])
-    for index in range(place[FIRST], len(chunks), step):
-        enter(place, pointer(chunks), index)
+    arrivals, out, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), values.shape[1]
+    n_others, move, (own, step, block) = len(strings[1]), pointer(strings[2]), room[5]
+    for index in range(own, len(chunks), step):
+        enter(place, pointer(chunks), index, block)
         p = walk(starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals)
         norm = sums[place[NORM]]
-        if n_strings:
-            samples = place[SAMPLES]
+        if means_at:
+            first, samples = place[FIRST], place[SAMPLES]
             for k in range(n_strings * samples):
                 out[k] = 0
             string_values(
@@ -149,76 +178,132 @@ def forward(plan, turns, strings, chunks, step, room, values, kept):
             )
             for k in range(n_strings):
                 for lane in range(samples):
-                    values[k, place[FIRST] + lane] += norm * norm * out[k * samples + lane]
+                    values[place[THREAD], k, first + lane] = norm * norm * out[k * samples + lane]
+            meet(arrivals, place[THREADS])
+            if place[THREAD] == 0:
+                last = min(first + samples, len(turns[1]))
+                means_of(values, terms, first, last, pointer_at(means_at, planes))
         if kept.size:
             copy_state(pair_of(planes, place, p)[0], place_in(pointer(kept), place), place, norm)
             meet(arrivals, place[THREADS])
 
 
 @cached
-def backward(plan, turns, strings, chunks, step, room, weights, given, kept, by_shared, by_sampled):
-    """Walks back over a thread's chunks; slopes are added to ``by_shared[chunk]`` and ``by_sampled``.
+def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_at, given, by_shared, by_sampled):
+    """Walks back over a thread's chunks.
 
-    The states are those that ``forward`` has ``kept``. The co-state comes from the ``weights`` of the strings, or is
-    ``given``, laid out like them.
+    Slopes of the rows go to ``by_shared[thread, chunk]`` and ``by_sampled[thread]``, of the threads that share a chunk.
+    The states are those that ``forward`` has ``kept``. The co-state comes from the cotangent of the means,
+    ``(samples, O)``, or is ``given``, laid out like the states.
     """
     starts, code, numbers = pointer(plan[0]), pointer(plan[1]), pointer(plan[2])
-    shared, sampled, products, others = pointer(turns[0]), pointer(turns[1]), pointer(strings[0]), pointer(strings[1])
+    shared, sampled, products, others = pointer(turns[2]), pointer(turns[3]), pointer(strings[0]), pointer(strings[1])
     place, planes, scratch, sums = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
-    arrivals, chosen, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), len(weights)
-    n_others, move = len(strings[1]), pointer(strings[2])
-    for index in range(place[FIRST], len(chunks), step):
-        enter(place, pointer(chunks), index)
-        p, co, samples = np.int64(0), np.int64(2), place[SAMPLES]
+    arrivals, chosen, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), values.shape[1]
+    n_others, move, (own, step, block) = len(strings[1]), pointer(strings[2]), room[5]
+    for index in range(own, len(chunks), step):
+        enter(place, pointer(chunks), index, block)
+        p, co, first, samples = np.int64(0), np.int64(2), place[FIRST], place[SAMPLES]
+        by_shared[place[THREAD], index] = 0
+        by_sampled[place[THREAD], :, first : first + samples] = 0
         copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place, 1.0)
         meet(arrivals, place[THREADS])
         if given.size:
             copy_state(place_in(pointer(given), place), pair_of(planes, place, co)[0], place, 1.0)
             meet(arrivals, place[THREADS])
         else:
-            for k in range(n_strings):
-                for lane in range(samples):
-                    chosen[k * samples + lane] = weights[k, place[FIRST] + lane]
+            for k in range(n_strings * samples):
+                chosen[k] = 0
+            last = min(first + samples, len(turns[1]))
+            weights_of(pointer_at(cotangent_at, planes), terms, samples, first, last, chosen)
             seed_costate(
                 products, n_strings - n_others, others, n_others, move, place, planes, scratch, arrivals, p, co, chosen
             )  # fmt: skip
         walk_back(
             starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co,
-            after(pointer(by_shared), index * by_shared.shape[1]), pointer(by_sampled),
+            after(pointer(by_shared), (place[THREAD] * len(chunks) + index) * by_shared.shape[2]),
+            after(pointer(by_sampled), place[THREAD] * by_sampled.shape[1] * by_sampled.shape[2]),
         )  # fmt: skip
 
 
 @cached
-def rows_of(row, own, slot, coefficient, shared, per_sample, shared_rows, sampled_rows):
-    """Adds up the rows of a batch; ``per_sample`` has shape ``(N, P)``, ``sampled_rows`` a column a sample."""
-    n_shared = len(shared)
+def rows_of(rows, turns, shared_at, samples_at):
+    """Notes the angles of a batch in ``turns``, adds them up to rows, and takes cosines and sines."""
+    row, own, slot, coefficient = rows
+    shared, per_sample, shared_rows, sampled_rows = turns
+    given, n_shared, (n_samples, n_angles) = pointer_at(shared_at, pointer(shared)), len(shared), per_sample.shape
+    for k in range(n_shared):
+        shared[k] = given[k]
+    given = pointer_at(samples_at, pointer(shared))
+    for n in range(n_samples):
+        for k in range(n_angles):
+            per_sample[n, k] = given[n * n_angles + k]
+    shared_rows[:, 0] = 0
+    sampled_rows[:, 0] = 0
     for t in range(len(row)):
         k, factor = slot[t], coefficient[t]
         if not own[t]:
             shared_rows[row[t], 0] += factor * (shared[k] if k >= 0 else 1.0)
             continue
-        for n in range(len(per_sample)):
+        for n in range(n_samples):
             if k >= n_shared:
                 sampled_rows[row[t], 0, n] += factor * per_sample[n, k - n_shared]
             else:
                 sampled_rows[row[t], 0, n] += factor * (shared[k] if k >= 0 else 1.0)
+    for r in range(len(shared_rows)):
+        angle = shared_rows[r, 0]
+        shared_rows[r, 0], shared_rows[r, 1] = math.cos(angle), math.sin(angle)
+    for r in range(len(sampled_rows)):
+        for n in range(sampled_rows.shape[2]):
+            angle = sampled_rows[r, 0, n]
+            sampled_rows[r, 0, n], sampled_rows[r, 1, n] = math.cos(angle), math.sin(angle)
 
 
 @cached
-def slots_of(row, own, slot, coefficient, shared_rows, sampled_rows, shared, per_sample):
-    """From slopes of the rows to slopes of the angles: the transpose of ``rows_of``."""
-    n_shared = len(shared)
+def same_angles(turns, shared_at, samples_at):
+    """Whether the angles are still those that ``rows_of`` has noted."""
+    shared, per_sample = turns[0], turns[1]
+    given = pointer_at(shared_at, pointer(shared))
+    for k in range(len(shared)):
+        if shared[k] != given[k]:
+            return False
+    given, (n_samples, n_angles) = pointer_at(samples_at, pointer(shared)), per_sample.shape
+    for n in range(n_samples):
+        for k in range(n_angles):
+            if per_sample[n, k] != given[n * n_angles + k]:
+                return False
+    return True
+
+
+@cached
+def slots_of(rows, turns, by_shared, by_sampled, by_slot, shared_at, samples_at):
+    """From slopes of the rows, of all threads and chunks, to slopes of the angles: the transpose of ``rows_of``."""
+    row, own, slot, coefficient = rows
+    n_shared, (n_samples, n_angles) = len(by_slot), turns[1].shape
+    for part in range(by_shared.shape[0]):
+        for chunk in range(by_shared.shape[1]):
+            for r in range(by_shared.shape[2]):
+                if part + chunk:
+                    by_shared[0, 0, r] += by_shared[part, chunk, r]
+    for part in range(1, len(by_sampled)):
+        by_sampled[0] += by_sampled[part]
+    to_shared, to_samples = pointer_at(shared_at, pointer(by_sampled)), pointer_at(samples_at, pointer(by_sampled))
+    by_slot[:] = 0
+    for j in range(n_samples * n_angles):
+        to_samples[j] = 0
     for t in range(len(row)):
         k, factor = slot[t], coefficient[t]
         if k < 0:
             continue
         if not own[t]:
-            shared[k] += factor * shared_rows[row[t]]
+            by_slot[k] += factor * by_shared[0, 0, row[t]]
         elif k < n_shared:
             summed = 0.0
-            for n in range(len(per_sample)):
-                summed += sampled_rows[row[t], n]
-            shared[k] += factor * summed
+            for n in range(n_samples):
+                summed += by_sampled[0, row[t], n]
+            by_slot[k] += factor * summed
         else:
-            for n in range(len(per_sample)):
-                per_sample[n, k - n_shared] += factor * sampled_rows[row[t], n]
+            for n in range(n_samples):
+                to_samples[n * n_angles + k - n_shared] += factor * by_sampled[0, row[t], n]
+    for k in range(n_shared):
+        to_shared[k] = by_slot[k]
