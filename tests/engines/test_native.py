@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import multiprocessing
 import pickle
 import sys
@@ -310,6 +311,33 @@ def test_float32_is_accurate_at_twenty_qubits():
         found.append((program.run(angles).mean, program.vjp(angles, torch.ones((1, 20), dtype=dtype)).shared))
     for a, b in zip(*found, strict=True):
         assert (a.double() - b).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-11), (torch.float32, 2e-3)])
+@pytest.mark.parametrize("angle", [0.0, math.pi / 4, math.pi / 2, 0.99 * math.pi, math.pi, -3 * math.pi / 2])
+def test_norms_left_out_of_many_rotations_come_back(angle, dtype, bound):
+    """At pi/2 a rotation leaves out most, the square root of 2, which 4 x 150 of them would make infinite.
+
+    The bounds are 600 rotations, each rounded, times slopes that add up over 20 samples.
+    """
+    circuit, w, x = QuantumCircuit(4), ParameterVector("w", 600), ParameterVector("x", 4)
+    for qubit in range(4):
+        circuit.ry(x[qubit], qubit)
+    for layer in range(150):
+        for qubit in range(4):
+            if (layer + qubit) % 7 == 0:
+                circuit.h(qubit)
+            circuit.ry(w[4 * layer + qubit], qubit)
+        circuit.cz(layer % 4, (layer + 1) % 4)
+    lowered = lower(ParameterizedCircuit(circuit, tuple(x), tuple(w)))
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    inputs, weights, cotangent = draw((20, 4)).to(dtype), (angle + 0.01 * draw(600)).to(dtype), draw((20, 5)).to(dtype)
+    results = []
+    for uri in ("statevector", "statevector?executor=torch"):
+        engine, angles = StatevectorEngine(Backend.parse(uri)), lowered.angles(inputs, weights)
+        program = engine.compile(lowered, observables(4))
+        results.append((program.run(angles).mean, *program.vjp(angles, cotangent)))
+    assert_close(results, bound)
 
 
 def test_threads_of_the_user_train_on_one_program():

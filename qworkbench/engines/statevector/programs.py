@@ -115,7 +115,7 @@ class StatevectorProgram:
         self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         native = self._executors.native(angles)
         if native is not None:
-            return exactly(native.mean(angles, keep=any(part.requires_grad for part in angles)))
+            return exactly(native.mean(angles, angles.shared.requires_grad or angles.per_sample.requires_grad))
         with torch.no_grad():
             chunks = self._executors.simulator(angles).chunks(angles)
             return exactly(torch.cat([self.expectation(chunk) for _, chunk in chunks]))

@@ -181,10 +181,11 @@ class NativeExecutor:
 
     def _plain(self, angles: Angles) -> Angles:
         """Angles that compiled code can read from their address: contiguous and of one precision, on the CPU."""
-        if angles.shared.shape != (self._n_shared,) or angles.per_sample.shape[1:] != (self._n_per_sample,):
-            expected, got = f"({self._n_shared},) and (N, {self._n_per_sample})", [tuple(a.shape) for a in angles]
+        shared, per_sample = angles
+        if shared.shape != (self._n_shared,) or per_sample.shape[1:] != (self._n_per_sample,):
+            expected, got = f"({self._n_shared},) and (N, {self._n_per_sample})", [tuple(part.shape) for part in angles]
             raise ValueError(f"expected angles of shape {expected}, got {got[0]} and {got[1]}")
-        return Angles(plain(angles.shared, angles.per_sample.dtype), plain(angles.per_sample, angles.per_sample.dtype))
+        return Angles(plain(shared, per_sample.dtype), plain(per_sample, per_sample.dtype))
 
     def _forward(self, space: Workspace, angles: Angles, keep: bool, means: torch.Tensor | None = None) -> np.ndarray:
         """Fills ``means``, if given; returns planes of the states, one chunk after the other, or nothing."""
@@ -249,7 +250,7 @@ class NativeExecutor:
             same_size = space.key[:2] == (n_samples, angles.per_sample.dtype)
             # The numbers are compared, since a tensor may be the same and hold others.
             if same_size and walk.same_angles(space.turns, *addresses(angles)):
-                return self._backward(space, kept, cotangent)
+                return self._backward(space, angles, kept, cotangent)
             self._give(space)
         space = self._take(angles.per_sample)
         if n_samples > 1 and not self._fits(space):
@@ -257,7 +258,7 @@ class NativeExecutor:
             halves = (slice(0, n_samples // 2), slice(n_samples // 2, n_samples))
             parts = [self.gradient(Angles(angles.shared, angles.per_sample[h]), cotangent[h]) for h in halves]
             return Angles(parts[0].shared + parts[1].shared, torch.cat([part.per_sample for part in parts]))
-        return self._backward(space, self._forward(space, angles, keep=True), cotangent)
+        return self._backward(space, angles, self._forward(space, angles, keep=True), cotangent)
 
     def states_gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of a loss with the derivative ``cotangent`` (torch's, complex) by the states, ``(N, 2**n)``."""
@@ -269,10 +270,15 @@ class NativeExecutor:
             # Torch's derivative of <state|O|state> is 2 O state; the co-state of the walk is O state.
             part = derivative[rows] / 2
             planes[0, :, : len(part)], planes[1, :, : len(part)] = part.real.T, part.imag.T
-        return self._backward(space, kept, None, costate)
+        return self._backward(space, angles, kept, None, costate)
 
     def _backward(
-        self, space: Workspace, kept: np.ndarray, cotangent: torch.Tensor | None, costate: np.ndarray | None = None
+        self,
+        space: Workspace,
+        angles: Angles,
+        kept: np.ndarray,
+        cotangent: torch.Tensor | None,
+        costate: np.ndarray | None = None,
     ) -> Angles:
         """The gradient from kept states and either the cotangent of the means or a co-state; gives up the workspace."""
         given = kept[:0] if costate is None else costate
@@ -282,10 +288,10 @@ class NativeExecutor:
             walk.backward(*task, kept, at, given, space.slopes[0], space.slopes[1])
 
         self._run(space, walk_back)
-        shared, per_sample = (torch.empty(part.shape, dtype=space.key[1]) for part in space.turns[:2])
-        walk.slots_of(self._rows[2:], space.turns, *space.slopes, shared.data_ptr(), per_sample.data_ptr())
+        gradient = Angles(torch.empty_like(angles.shared), torch.empty_like(angles.per_sample))
+        walk.slots_of(self._rows[2:], space.turns, *space.slopes, *addresses(gradient))
         self._give(space)
-        return Angles(shared, per_sample)
+        return gradient
 
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
@@ -320,6 +326,9 @@ def popped(items: list[Any]) -> Any:
 def run_together(functions: Sequence[Callable[[], object]], abandon: Callable[[], object]) -> None:
     """Each function in a thread, the first in this one. A thread costs some 50 microseconds; a pool would not outlive
     a fork. If one fails or cannot start, ``abandon`` is called, so that none waits for it."""
+    if len(functions) == 1:
+        functions[0]()
+        return
     errors: list[BaseException] = []
 
     def guarded(function: Callable[[], object]) -> None:

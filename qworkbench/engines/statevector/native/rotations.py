@@ -11,8 +11,8 @@ matrix can only turn about y and needs that one alone. Sums run over at most ``F
 then in double precision; brackets keep the chain of dependent additions short.
 
 A real matrix that all samples share is, up to a factor, ``x - t y`` and ``+-(y + t x)``, perhaps exchanged, with
-``|t| <= 1``: one multiply-add a number, where the matrix as it stands costs two (``turn_two``). The factor, and its
-sign, are left out: the planes then hold a multiple of the state, which ``sums`` knows at ``NORM``.
+``|t| <= 1``: one multiply-add a number, where the matrix as it stands costs two (``turn_two``). The factor is left
+out: the planes then hold a multiple of the state, which ``sums`` knows at ``NORM``.
 """
 
 from __future__ import annotations
@@ -106,20 +106,24 @@ def undo_real(pr, pi, lr, li, first, last, bit, width, m, at, sums, start, room)
 
 @njit(**JIT)
 def bare_rows(m, at, width):
-    """Rewrites a real matrix for ``turn_two``, in place: rows ``t`` and sign, then whether results are exchanged."""
+    """Rewrites a real matrix for ``turn_two``, in place: rows ``t``, sign, whether exchanged, sign of the factor.
+
+    The factor's sign counts: slopes of a product state are of this co-state and a state made anew.
+    """
     a, b, c, d = m[at], m[at + width], m[at + 2 * width], m[at + 3 * width]
     exchanged = abs(a) < abs(b)
     t, turned = (a / b, b * c < 0) if exchanged else (-b / a, a * d < 0)
     for lane in range(width):
         m[at + lane], m[at + width + lane] = t, -0.0 if turned else 0.0
     m[at + 2 * width] = 1.0 if exchanged else 0.0
+    m[at + 3 * width] = 1.0 if (a > 0 if not exchanged else (b > 0) != turned) else -1.0
 
 
 @njit(**JIT)
-def factor_of(m, at):
+def factor_of(m, at, width):
     """What ``turn_two`` leaves out of a matrix."""
     t = float(m[at])
-    return 1.0 / np.sqrt(1.0 + t * t)
+    return m[at + 3 * width] / np.sqrt(1.0 + t * t)
 
 
 @njit(**JIT)

@@ -108,7 +108,7 @@ def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arri
         if together == 2:
             leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
         k += together
-    if sums[place[NORM]] < LEAST_NORM:
+    if abs(sums[place[NORM]]) < LEAST_NORM:
         meet(arrivals, place[THREADS])
         renormalize(place, sums, re, im)
         sums[place[NORM]] = 1.0
@@ -117,7 +117,8 @@ def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arri
 @njit(**JIT)
 def leave_out(place, scratch, sums, at, stride):
     """Notes the factors that ``turn_two`` leaves out."""
-    sums[place[NORM]] *= rotations.factor_of(scratch, at) * rotations.factor_of(scratch, at + stride)
+    lanes = lanes_of(scratch)
+    sums[place[NORM]] *= rotations.factor_of(scratch, at, lanes) * rotations.factor_of(scratch, at + stride, lanes)
 
 
 @njit(**JIT)
@@ -198,7 +199,7 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
                 if together == 2:
                     leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
             k += together
-    if sums[place[NORM]] < LEAST_NORM:
+    if abs(sums[place[NORM]]) < LEAST_NORM:
         meet(arrivals, place[THREADS])
         renormalize(place, sums, pr, pi)
         renormalize(place, sums, lr, li)

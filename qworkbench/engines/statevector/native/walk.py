@@ -204,8 +204,14 @@ def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_
     for index in range(own, len(chunks), step):
         enter(place, pointer(chunks), index, block)
         p, co, first, samples = np.int64(0), np.int64(2), place[FIRST], place[SAMPLES]
-        by_shared[place[THREAD], index] = 0
-        by_sampled[place[THREAD], :, first : first + samples] = 0
+        thread, n_rows, padded = place[THREAD], by_sampled.shape[1], by_sampled.shape[2]
+        to_shared = after(pointer(by_shared), (thread * len(chunks) + index) * by_shared.shape[2])
+        to_sampled = after(pointer(by_sampled), thread * n_rows * padded)
+        for r in range(by_shared.shape[2]):
+            to_shared[r] = 0
+        for r in range(n_rows):
+            for lane in range(samples):
+                to_sampled[r * padded + first + lane] = 0
         copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place, 1.0)
         meet(arrivals, place[THREADS])
         if given.size:
@@ -221,8 +227,7 @@ def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_
             )  # fmt: skip
         walk_back(
             starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co,
-            after(pointer(by_shared), (place[THREAD] * len(chunks) + index) * by_shared.shape[2]),
-            after(pointer(by_sampled), place[THREAD] * by_sampled.shape[1] * by_sampled.shape[2]),
+            to_shared, to_sampled,
         )  # fmt: skip
 
 
@@ -230,80 +235,94 @@ def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_
 def rows_of(rows, turns, shared_at, samples_at):
     """Notes the angles of a batch in ``turns``, adds them up to rows, and takes cosines and sines."""
     row, own, slot, coefficient = rows
-    shared, per_sample, shared_rows, sampled_rows = turns
-    given, n_shared, (n_samples, n_angles) = pointer_at(shared_at, pointer(shared)), len(shared), per_sample.shape
-    for k in range(n_shared):
-        shared[k] = given[k]
-    given = pointer_at(samples_at, pointer(shared))
-    for n in range(n_samples):
-        for k in range(n_angles):
-            per_sample[n, k] = given[n * n_angles + k]
-    shared_rows[:, 0] = 0
-    sampled_rows[:, 0] = 0
+    shared, per_sample = pointer(turns[0]), pointer(turns[1])
+    n_shared, (n_samples, n_angles) = len(turns[0]), turns[1].shape
+    copy(pointer_at(shared_at, shared), shared, n_shared)
+    copy(pointer_at(samples_at, shared), per_sample, n_samples * n_angles)
+    shared_rows, sampled_rows, padded = pointer(turns[2]), pointer(turns[3]), turns[3].shape[2]
+    for j in range(turns[2].size):
+        shared_rows[j] = 0
+    for j in range(turns[3].size):
+        sampled_rows[j] = 0
     for t in range(len(row)):
-        k, factor = slot[t], coefficient[t]
-        if not own[t]:
-            shared_rows[row[t], 0] += factor * (shared[k] if k >= 0 else 1.0)
-            continue
+        k, factor, angle = slot[t], coefficient[t], 1.0
+        if k < n_shared:
+            angle = shared[k] if k >= 0 else 1.0
+            if not own[t]:
+                shared_rows[2 * row[t]] += factor * angle
+                continue
         for n in range(n_samples):
             if k >= n_shared:
-                sampled_rows[row[t], 0, n] += factor * per_sample[n, k - n_shared]
-            else:
-                sampled_rows[row[t], 0, n] += factor * (shared[k] if k >= 0 else 1.0)
-    for r in range(len(shared_rows)):
-        angle = shared_rows[r, 0]
-        shared_rows[r, 0], shared_rows[r, 1] = math.cos(angle), math.sin(angle)
-    for r in range(len(sampled_rows)):
-        for n in range(sampled_rows.shape[2]):
-            angle = sampled_rows[r, 0, n]
-            sampled_rows[r, 0, n], sampled_rows[r, 1, n] = math.cos(angle), math.sin(angle)
+                angle = per_sample[n * n_angles + k - n_shared]
+            sampled_rows[2 * row[t] * padded + n] += factor * angle
+    turn(shared_rows, len(turns[2]), np.int64(1))
+    turn(sampled_rows, len(turns[3]), padded)
+
+
+@njit(**JIT)
+def copy(source, target, size):
+    """Some numbers."""
+    for j in range(size):
+        target[j] = source[j]
+
+
+@njit(**JIT)
+def turn(rows, n_rows, width):
+    """Cosines and sines take the place of angles, and of the room behind each ``width`` of them."""
+    for r in range(n_rows):
+        for j in range(2 * r * width, (2 * r + 1) * width):
+            angle = rows[j]
+            rows[j], rows[j + width] = math.cos(angle), math.sin(angle)
+
+
+@njit(**JIT)
+def equal(numbers, others, size):
+    """Whether they are, one by one."""
+    for j in range(size):
+        if numbers[j] != others[j]:
+            return False
+    return True
 
 
 @cached
 def same_angles(turns, shared_at, samples_at):
     """Whether the angles are still those that ``rows_of`` has noted."""
-    shared, per_sample = turns[0], turns[1]
-    given = pointer_at(shared_at, pointer(shared))
-    for k in range(len(shared)):
-        if shared[k] != given[k]:
-            return False
-    given, (n_samples, n_angles) = pointer_at(samples_at, pointer(shared)), per_sample.shape
-    for n in range(n_samples):
-        for k in range(n_angles):
-            if per_sample[n, k] != given[n * n_angles + k]:
-                return False
-    return True
+    shared, per_sample = pointer(turns[0]), pointer(turns[1])
+    return equal(shared, pointer_at(shared_at, shared), turns[0].size) and equal(
+        per_sample, pointer_at(samples_at, shared), turns[1].size
+    )
 
 
 @cached
 def slots_of(rows, turns, by_shared, by_sampled, by_slot, shared_at, samples_at):
     """From slopes of the rows, of all threads and chunks, to slopes of the angles: the transpose of ``rows_of``."""
     row, own, slot, coefficient = rows
-    n_shared, (n_samples, n_angles) = len(by_slot), turns[1].shape
-    for part in range(by_shared.shape[0]):
-        for chunk in range(by_shared.shape[1]):
-            for r in range(by_shared.shape[2]):
-                if part + chunk:
-                    by_shared[0, 0, r] += by_shared[part, chunk, r]
-    for part in range(1, len(by_sampled)):
-        by_sampled[0] += by_sampled[part]
-    to_shared, to_samples = pointer_at(shared_at, pointer(by_sampled)), pointer_at(samples_at, pointer(by_sampled))
-    by_slot[:] = 0
+    shared_rows, sampled_rows, slopes = pointer(by_shared), pointer(by_sampled), pointer(by_slot)
+    n_shared, n_rows, padded = len(by_slot), by_shared.shape[2], by_sampled.shape[2]
+    for j in range(n_rows, by_shared.size):
+        shared_rows[j % n_rows] += shared_rows[j]
+    size = by_sampled.shape[1] * padded
+    for j in range(size, by_sampled.size):
+        sampled_rows[j % size] += sampled_rows[j]
+    n_samples, n_angles = turns[1].shape
+    to_shared, to_samples = pointer_at(shared_at, sampled_rows), pointer_at(samples_at, sampled_rows)
+    for k in range(n_shared):
+        slopes[k] = 0
     for j in range(n_samples * n_angles):
         to_samples[j] = 0
     for t in range(len(row)):
-        k, factor = slot[t], coefficient[t]
+        k, factor, at = slot[t], coefficient[t], row[t] * padded
         if k < 0:
             continue
         if not own[t]:
-            by_slot[k] += factor * by_shared[0, 0, row[t]]
+            slopes[k] += factor * shared_rows[row[t]]
         elif k < n_shared:
             summed = 0.0
             for n in range(n_samples):
-                summed += by_sampled[0, row[t], n]
-            by_slot[k] += factor * summed
+                summed += sampled_rows[at + n]
+            slopes[k] += factor * summed
         else:
             for n in range(n_samples):
-                to_samples[n * n_angles + k - n_shared] += factor * by_sampled[0, row[t], n]
+                to_samples[n * n_angles + k - n_shared] += factor * sampled_rows[at + n]
     for k in range(n_shared):
-        to_shared[k] = by_slot[k]
+        to_shared[k] = slopes[k]
