@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import pickle
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -215,6 +216,17 @@ def test_gates_of_any_width_agree(width, n_samples):
     assert_close(both(ParameterizedCircuit(circuit, tuple(x)), n_samples, torch.float64), 1e-12)
 
 
+def in_four_threads(work: Callable[[int], bool]) -> list[bool]:
+    """What ``work`` says of 0 to 3, each in a thread, with switches between them as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_threads_of_the_user_share_one_layer():
     layer = QuantumLayer(data_reuploading(4, 6, n_layers=2), z_each(6), dtype=torch.float64)
     batches = [torch.randn(n, 4, dtype=torch.float64) for n in (1, 3, 17, 100, 333)]
@@ -224,13 +236,7 @@ def test_threads_of_the_user_share_one_layer():
         order = [(shift + step) % len(batches) for step in range(100)]
         return all(torch.equal(layer(batches[k]), alone[k]) for k in order)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            assert all(pool.map(work, range(4)))
-    finally:
-        sys.setswitchinterval(interval)
+    assert all(in_four_threads(work))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -359,13 +365,7 @@ def test_threads_of_the_user_train_on_one_program():
         order = [(shift + i) % len(points) for i in range(60)]
         return all(torch.equal(a, b) for k in order for a, b in zip(step(k), alone[k], strict=True))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            assert all(pool.map(work, range(4)))
-    finally:
-        sys.setswitchinterval(interval)
+    assert all(in_four_threads(work))
 
 
 def executor_and_point(n_samples: int = 3):

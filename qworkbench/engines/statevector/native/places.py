@@ -9,7 +9,7 @@ from qworkbench.engines.statevector.native.registers import JIT, after, fill, la
 FIRST, SAMPLES, SIZE, BLOCK, N_QUBITS, THREAD, THREADS, PADDED = range(8)
 """Entries of ``place``: the chunk's first sample, samples, numbers of a plane, log2 of a block's numbers, qubits, this
 thread, how many share the chunk, samples of all chunks. Then where parts of ``scratch`` begin, and of ``sums``. What
-``sums`` has at ``NORM`` times the planes is the state, and the co-state; see ``rotations.turn_two``."""
+``sums`` has at ``NORM`` times the planes is the state, and the co-state; see ``fused.turn_two``."""
 MATRICES, TABLE, FACTOR, COSINE, SINE, ALONE, REGISTER, WORK = range(8, 16)
 RUN_SUMS, PRODUCT_SUMS, NORM = range(16, 19)
 

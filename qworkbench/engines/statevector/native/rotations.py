@@ -9,18 +9,13 @@ A gradient needs three sums of a state ``p`` and a co-state ``l`` for each matri
 the slope of ``exp(-i t sigma_k)`` is twice the k-th, and undoing a rotation turns the three like a Bloch vector. A real
 matrix can only turn about y and needs that one alone. Sums run over at most ``FLUSH`` rows in the state's precision and
 then in double precision; brackets keep the chain of dependent additions short.
-
-A real matrix that all samples share is, up to a factor, ``x - t y`` and ``+-(y + t x)``, perhaps exchanged, with
-``|t| <= 1``: one multiply-add a number, where the matrix as it stands costs two (``turn_two``). The factor is left
-out: the planes then hold a multiple of the state, which ``sums`` knows at ``NORM``.
 """
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
-from qworkbench.engines.statevector.native.registers import JIT, exchange, fill, flip, lanes_of, load, store
+from qworkbench.engines.statevector.native.registers import JIT, exchange, fill, lanes_of, load, store
 
 FLUSH = 64
 
@@ -102,113 +97,6 @@ def undo_real(pr, pi, lr, li, first, last, bit, width, m, at, sums, start, room)
                 store(li, i, a * g + b * h)
                 store(li, j, c * g + d * h)
             add_lanes(sums, start + width, width, t, total, room)
-
-
-@njit(**JIT)
-def bare_rows(m, at, width):
-    """Rewrites a real matrix for ``turn_two``, in place: rows ``t``, sign, whether exchanged, sign of the factor.
-
-    The factor's sign counts: slopes of a product state are of this co-state and a state made anew.
-    """
-    a, b, c, d = m[at], m[at + width], m[at + 2 * width], m[at + 3 * width]
-    exchanged = abs(a) < abs(b)
-    t, turned = (a / b, b * c < 0) if exchanged else (-b / a, a * d < 0)
-    for lane in range(width):
-        m[at + lane], m[at + width + lane] = t, -0.0 if turned else 0.0
-    m[at + 2 * width] = 1.0 if exchanged else 0.0
-    m[at + 3 * width] = 1.0 if (a > 0 if not exchanged else (b > 0) != turned) else -1.0
-
-
-@njit(**JIT)
-def factor_of(m, at, width):
-    """What ``turn_two`` leaves out of a matrix."""
-    t = float(m[at])
-    return m[at + 3 * width] / np.sqrt(1.0 + t * t)
-
-
-@njit(**JIT)
-def targets(m, low_at, high_at, width, low, high):
-    """Where ``turn_two`` puts its four rows, in numbers from the first."""
-    near = np.int64(m[low_at + 2 * width]) * low
-    far = np.int64(m[high_at + 2 * width]) * high
-    return near + far, low - near + far, near + high - far, low - near + high - far
-
-
-@njit(**JIT)
-def load_four(plane, i, low, high):
-    """Registers at ``i`` and with the low, the high and both bits set."""
-    return load(plane, i), load(plane, i + low), load(plane, i + high), load(plane, i + low + high)
-
-
-@njit(**JIT)
-def turned(a, b, c, d, t, s, u, v):
-    """Four rows after ``t, s`` on the bit between ``a`` and ``b``, and ``u, v`` on that between ``a`` and ``c``."""
-    a, b, c, d = a - t * b, flip(b + t * a, s), c - t * d, flip(d + t * c, s)
-    return a - u * c, b - u * d, flip(c + u * a, v), flip(d + u * b, v)
-
-
-@njit(**JIT)
-def turn_two(re, im, first, last, low_bit, high_bit, width, m, low_at, high_at):
-    """Two real matrices that all samples share, up to a factor, on the groups of four rows ``first .. last``."""
-    low, high = width << low_bit, width << high_bit
-    t, s, u, v = load(m, low_at), load(m, low_at + width), load(m, high_at), load(m, high_at + width)
-    o00, o10, o01, o11 = targets(m, low_at, high_at, width, low, high)
-    for f in range(first, last):
-        i = row_without(row_without(f, low_bit), high_bit) * width
-        # All loads come before all stores: planes lie so that a load would wait for the store of its neighbour plane.
-        a, b, c, d = load_four(re, i, low, high)
-        x, y, z, w = load_four(im, i, low, high)
-        a, b, c, d = turned(a, b, c, d, t, s, u, v)
-        store(re, i + o00, a)
-        store(re, i + o10, b)
-        store(re, i + o01, c)
-        store(re, i + o11, d)
-        x, y, z, w = turned(x, y, z, w, t, s, u, v)
-        store(im, i + o00, x)
-        store(im, i + o10, y)
-        store(im, i + o01, z)
-        store(im, i + o11, w)
-
-
-@njit(**JIT)
-def undo_two(pr, pi, lr, li, first, last, low_bit, high_bit, width, m, low_at, high_at, sums, low_sum, high_sum, room):
-    """Adds the y sums of both bits, then does ``turn_two`` with the inverses on state and co-state."""
-    low, high = width << low_bit, width << high_bit
-    t, s, u, v = load(m, low_at), load(m, low_at + width), load(m, high_at), load(m, high_at + width)
-    o00, o10, o01, o11 = targets(m, low_at, high_at, width, low, high)
-    start = first - first
-    for begin in range(first, last, FLUSH // 2):
-        near, far = fill(pr, 0.0), fill(pr, 0.0)
-        for f in range(begin, min(begin + FLUSH // 2, last)):
-            i = row_without(row_without(f, low_bit), high_bit) * width
-            a, b, c, d = load_four(pr, i, low, high)
-            e, f1, g, h = load_four(lr, i, low, high)
-            x, y, z, w = load_four(pi, i, low, high)
-            p, q, r, o = load_four(li, i, low, high)
-            near = near + (((f1 * a - e * b) + (h * c - g * d)) + ((q * x - p * y) + (o * z - r * w)))
-            far = far + (((g * a - e * c) + (h * b - f1 * d)) + ((r * x - p * z) + (o * y - q * w)))
-            a, b, c, d = turned(a, b, c, d, t, s, u, v)
-            store(pr, i + o00, a)
-            store(pr, i + o10, b)
-            store(pr, i + o01, c)
-            store(pr, i + o11, d)
-            e, f1, g, h = turned(e, f1, g, h, t, s, u, v)
-            store(lr, i + o00, e)
-            store(lr, i + o10, f1)
-            store(lr, i + o01, g)
-            store(lr, i + o11, h)
-            x, y, z, w = turned(x, y, z, w, t, s, u, v)
-            store(pi, i + o00, x)
-            store(pi, i + o10, y)
-            store(pi, i + o01, z)
-            store(pi, i + o11, w)
-            p, q, r, o = turned(p, q, r, o, t, s, u, v)
-            store(li, i + o00, p)
-            store(li, i + o10, q)
-            store(li, i + o01, r)
-            store(li, i + o11, o)
-        add_lanes(sums, low_sum + width, width, start, near, room)
-        add_lanes(sums, high_sum + width, width, start, far, room)
 
 
 @njit(**JIT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from qworkbench.engines.statevector.native import rotations
+from qworkbench.engines.statevector.native import fused, rotations
 from qworkbench.engines.statevector.native.places import (
     BLOCK,
     FIRST,
@@ -149,14 +149,17 @@ def many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, sca
 
 @njit(**JIT)
 def runs_together(code, o, k, place, lanes):
-    """How many runs, from the ``k``-th of an operation on, one sweep does: 2 for ``rotations.turn_two``, or 1."""
+    """How many runs, from the ``k``-th of an operation on, one sweep does: 2 for ``fused.turn_two``, or 1.
+
+    Two stand side by side in ascending order of their qubits; see ``_Builder.rotate``.
+    """
     if k + 1 == code[o + 1]:
         return 1
     near, far, shift = code[o + 3 + k], code[o + 4 + k], log2(place[SAMPLES])
     if code[near + 2] or code[far + 2] or not (code[near + 3] and code[far + 3]):
         return 1
     low, high = code[near] + shift, code[far] + shift
-    return 2 if lanes <= (1 << low) < (1 << place[BLOCK]) and high < place[BLOCK] else 1
+    return 2 if (1 << low) >= lanes and high < place[BLOCK] else 1
 
 
 @njit(**JIT)
@@ -173,6 +176,6 @@ def run_matrices(code, o, numbers, shared, sampled, place, inverse, scratch, lan
     while k < code[o + 1]:
         together, at = runs_together(code, o, k, place, lanes), place[MATRICES] + k * stride
         if together == 2:
-            rotations.bare_rows(scratch, at, lanes)
-            rotations.bare_rows(scratch, at + stride, lanes)
+            fused.bare_rows(scratch, at, lanes)
+            fused.bare_rows(scratch, at + stride, lanes)
         k += together

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from qworkbench.engines.statevector.native import rotations
+from qworkbench.engines.statevector.native import fused, rotations
 from qworkbench.engines.statevector.native.meeting import meet
 from qworkbench.engines.statevector.native.places import (
     BLOCK,
@@ -65,20 +65,22 @@ def unturn(pr, pi, lr, li, bit, width, real, turns, scratch, at, register, sums,
 
 
 @njit(**JIT)
+def rows_of_two(code, o, k, place, lanes, first, last):
+    """For ``fused``: the bits of two runs and the groups of four rows of ``first .. last``, counted in registers."""
+    lift = log2(place[SAMPLES]) - log2(lanes)
+    low, high = code[code[o + 3 + k]] + lift, code[code[o + 4 + k]] + lift
+    return low, high, first // (4 * lanes), last // (4 * lanes)
+
+
+@njit(**JIT)
 def turn_runs(code, o, k, together, place, re, im, scratch, first, last):
     """The ``k``-th run of an operation, or two ``together``, on the numbers of ``first .. last``."""
     lanes, shift = lanes_of(re), log2(place[SAMPLES])
     stride, run = 8 * max(place[SAMPLES], lanes), code[o + 3 + k]
     at = place[MATRICES] + k * stride
     if together == 2:
-        lift = shift - log2(lanes)
-        low, high, begin, end = (
-            code[run] + lift,
-            code[code[o + 4 + k]] + lift,
-            first // (4 * lanes),
-            last // (4 * lanes),
-        )
-        rotations.turn_two(re, im, begin, end, low, high, lanes, scratch, at, at + stride)
+        low, high, begin, end = rows_of_two(code, o, k, place, lanes, first, last)
+        fused.turn_two(re, im, begin, end, low, high, lanes, scratch, at, at + stride)
     else:
         turn(re, im, code[run] + shift, run_width(code, run, place, lanes), code[run + 3], scratch, at, first, last)
 
@@ -118,7 +120,7 @@ def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arri
 def leave_out(place, scratch, sums, at, stride):
     """Notes the factors that ``turn_two`` leaves out."""
     lanes = lanes_of(scratch)
-    sums[place[NORM]] *= rotations.factor_of(scratch, at, lanes) * rotations.factor_of(scratch, at + stride, lanes)
+    sums[place[NORM]] *= fused.factor_of(scratch, at, lanes) * fused.factor_of(scratch, at + stride, lanes)
 
 
 @njit(**JIT)
@@ -142,14 +144,8 @@ def unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, firs
             pr, pi, lr, li, bit, width, code[run + 3], code[run + 4], scratch, at, register, sums, sums_at, first, last
         )  # fmt: skip
     elif code[run + 4] or code[code[o + 4 + k] + 4]:
-        lift = shift - log2(lanes)
-        low, high, begin, end = (
-            code[run] + lift,
-            code[code[o + 4 + k]] + lift,
-            first // (4 * lanes),
-            last // (4 * lanes),
-        )
-        rotations.undo_two(
+        low, high, begin, end = rows_of_two(code, o, k, place, lanes, first, last)
+        fused.undo_two(
             pr, pi, lr, li, begin, end, low, high, lanes, scratch, at, at + stride, sums, sums_at, sums_at + stride,
             register,
         )  # fmt: skip
@@ -177,28 +173,26 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
                 first, last = block << block_bits, (block + 1) << block_bits
                 unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last)
             k += together
-    # The norm of a sum is the one that its run has met.
-    for far in range(2):
-        k = 0
-        while k < code[o + 1]:
-            together = runs_together(code, o, k, place, lanes)
-            if (code[code[o + 3 + k]] + shift >= block_bits) == (far == 1):
-                if far:
-                    meet(arrivals, place[THREADS])
-                    first, last = begin << block_bits, end << block_bits
-                    unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last)
-                norm = sums[place[NORM]]
-                for j in range(k, k + together):
-                    run, sums_at = code[o + 3 + j], place[RUN_SUMS] + j * stride
-                    if code[run + 4]:
-                        width = run_width(code, run, place, lanes)
-                        run_slopes(
-                            code, run, numbers, shared, sampled, place, sums, sums_at, width, norm * norm, register,
-                            by_shared, by_sampled,
-                        )  # fmt: skip
-                if together == 2:
-                    leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
-            k += together
+    k = 0
+    while k < code[o + 1]:
+        together = runs_together(code, o, k, place, lanes)
+        if code[code[o + 3 + k]] + shift >= block_bits:
+            meet(arrivals, place[THREADS])
+            first, last = begin << block_bits, end << block_bits
+            unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last)
+        # The norm that a run's sums have met: those that leave one out are blocks' runs, done in this order.
+        norm = sums[place[NORM]]
+        for j in range(k, k + together):
+            run, sums_at = code[o + 3 + j], place[RUN_SUMS] + j * stride
+            if code[run + 4]:
+                width = run_width(code, run, place, lanes)
+                run_slopes(
+                    code, run, numbers, shared, sampled, place, sums, sums_at, width, norm * norm, register, by_shared,
+                    by_sampled,
+                )  # fmt: skip
+        if together == 2:
+            leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
+        k += together
     if abs(sums[place[NORM]]) < LEAST_NORM:
         meet(arrivals, place[THREADS])
         renormalize(place, sums, pr, pi)
