@@ -181,16 +181,14 @@ class QuantumLayer(nn.Module):
             TypeError: If the inputs are not floating.
             ValueError: If the shape is wrong, or an input or weight is not finite.
         """
-        angles = self._angles(inputs)
-        with full_precision(inputs.device):
+        with full_precision(self.weights.device):
+            angles = self._angles(inputs)
             return _Expectation.apply(angles.shared, angles.per_sample, self._open()[1]).to(inputs.dtype)
 
     def estimate(self, inputs: torch.Tensor) -> Expectation:
         """Expectation values with their standard errors, each ``(B, n_observables)``; no gradient."""
-        with torch.no_grad():
-            angles = self._angles(inputs)
-            with full_precision(inputs.device):
-                return self._open()[1].run(angles)
+        with torch.no_grad(), full_precision(self.weights.device):
+            return self._open()[1].run(self._angles(inputs))
 
     def _angles(self, inputs: torch.Tensor) -> Angles:
         if not torch.is_tensor(inputs) or not inputs.is_floating_point():
@@ -200,8 +198,7 @@ class QuantumLayer(nn.Module):
             raise ValueError(f"expected inputs of shape (B, {self.n_inputs}), got {tuple(inputs.shape)}")
         compute = torch.float32 if inputs.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
         inputs, weights = inputs.to(compute), self.weights.to(compute)
-        with full_precision(inputs.device):
-            angles = self._lowered.angles(inputs, weights)
+        angles = self._lowered.angles(inputs, weights)
         # One sum finds what is not finite; that it may overflow by itself is looked into before anything is said.
         total = float(angles.shared.detach().sum() + angles.per_sample.detach().sum())
         if not (math.isfinite(total) or all(torch.isfinite(part).all() for part in angles)):
