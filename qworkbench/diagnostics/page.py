@@ -1,4 +1,4 @@
-"""The page of ``assess_kernel``: eight pictures, sentences and a table."""
+"""The page of ``assess_kernel``: six or eight pictures, sentences and a table."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def rows_of(found: KernelAssessment) -> list[tuple[str, str, str]]:
 
 
 def figure_of(found: KernelAssessment, data: np.ndarray) -> Figure:
-    """Gram matrix, entries, eigenvalues, entries by distance, geometric differences, scores."""
+    """Gram matrix, entries, eigenvalues, entries by distance, geometric differences, scores, and those by shots."""
     figure = Figure(figsize=(10.5, 12.6 if found.shot_scores else 9.6), layout="constrained")
     axes = figure.subplots(4 if found.shot_scores else 3, 2)
     _matrix(axes[0, 0], found)

@@ -47,7 +47,11 @@ class Kernel(nn.Module):
         raise NotImplementedError
 
     def with_backend(self, backend: Any) -> Self:
-        """The same kernel with a copy of its parameters on another backend; see ``open_engine``."""
+        """The same kernel with a copy of its parameters on another backend; see ``open_engine``.
+
+        Raises:
+            NotImplementedError: If the kernel has none; nothing here needs it but scores by shots.
+        """
         raise NotImplementedError
 
     @property

@@ -19,6 +19,7 @@ from qworkbench.diagnostics.geometry import (
     model_complexity,
     normalised,
 )
+from qworkbench.kernels.base import Kernel
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,20 @@ def test_shots_are_left_out_where_states_are_too_large_or_nobody_asks(flowers):
     rows = np.random.default_rng(0).normal(0, 0.1, (10, 17))
     found = assess_kernel(wide, rows, np.arange(10) % 2)
     assert found.shot_scores == () and found.exact_score is None
+
+
+def test_a_kernel_of_ones_own_that_stays_on_its_backend_is_assessed_without_shots(flowers):
+    class Own(Kernel):
+        """A user's kernel with a circuit, and no ``with_backend``."""
+
+        circuit, n_inputs = angle_encoding(4), 4
+
+        def estimate(self, x, y=None):
+            return rbf(x, 0.5), np.zeros((len(x), len(x)))
+
+    found = assess_kernel(Own(), *flowers)
+    assert found.exact_score is None and found.shot_scores == ()
+    assert found.score > 0.9
 
 
 @pytest.mark.parametrize("target", ["labels", "numbers"])

@@ -47,7 +47,16 @@ def test_allocated_shots_add_up_and_follow_the_standard_deviation(backend, y):
         np.testing.assert_array_equal(np.diag(found.shots), 0)
 
 
-def test_exact_backends_ignore_repeats():
+def test_exact_backends_that_run_a_circuit_a_pair_run_those_that_are_asked_for():
+    kernel = QuantumKernel(CIRCUIT, "pennylane:default.mixed")
+    gram, error = kernel.estimate(X[:3], repeats=np.array([[0, 5, 0], [0, 0, 1], [0, 0, 0]]))
+    assert kernel.usage["circuits"] == 2
+    assert np.isnan(gram[0, 2]) and np.isnan(error[0, 2])
+    exact = QuantumKernel(CIRCUIT)(X[:3])
+    np.testing.assert_allclose([gram[0, 1], gram[1, 2]], [exact[0, 1], exact[1, 2]], atol=1e-7)
+
+
+def test_exact_backends_that_compare_states_ignore_repeats():
     for backend in ("statevector", "aer"):
         kernel = QuantumKernel(CIRCUIT, backend)
         gram, error = kernel.estimate(X[:3], repeats=np.zeros((3, 3), dtype=int))
