@@ -27,7 +27,7 @@ from qworkbench.engines.statevector.native.places import (
     pair_of,
     share,
 )
-from qworkbench.engines.statevector.native.registers import JIT, after, lanes_of
+from qworkbench.engines.statevector.native.registers import JIT, PART, after, lanes_of
 
 
 @njit(**JIT)
@@ -83,7 +83,7 @@ def apply_phase(code, o, place, planes, scratch, c, s, block, low, wide, whole, 
         phases.scale(xr, xi, xr, xi, samples << low, fr, fi, width, sign)
 
 
-@njit(**JIT)
+@njit(**PART)
 def phase(code, o, shared, sampled, place, planes, scratch, p, s):
     """A phase and a reordering, forward; the number of the pair of planes that holds the result."""
     re, im = pair_of(planes, place, p)
@@ -109,7 +109,7 @@ def phase(code, o, shared, sampled, place, planes, scratch, p, s):
     return s if move >= 0 else p
 
 
-@njit(**JIT)
+@njit(**PART)
 def unphase(code, o, shared, sampled, place, planes, scratch, sums, arrivals, p, co, spare, by_shared, by_sampled):
     """A phase and a reordering, backward: the numbers of the pairs of planes of state, co-state and the spare."""
     n_qubits, samples, move = place[N_QUBITS], place[SAMPLES], code[o + 3]

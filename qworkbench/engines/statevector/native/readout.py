@@ -18,7 +18,7 @@ from qworkbench.engines.statevector.native.places import (
     pair_of,
     share,
 )
-from qworkbench.engines.statevector.native.registers import JIT, after
+from qworkbench.engines.statevector.native.registers import JIT, PART, after
 
 
 @njit(**JIT)
@@ -43,7 +43,7 @@ def squares(pr, pi, t, start, count):
         t[j] = x * x + y * y
 
 
-@njit(**JIT)
+@njit(**PART)
 def string_values(products, n_products, others, n_others, move, place, planes, scratch, arrivals, p, out):
     """Adds the value of each Pauli string, on this thread's share, to ``out``: a number a sample and string."""
     pr, pi = pair_of(planes, place, p)
@@ -71,7 +71,7 @@ def string_values(products, n_products, others, n_others, move, place, planes, s
         phases.pauli_value(pr, pi, begin << low, end << low, samples, x, z, turns, out, at)
 
 
-@njit(**JIT)
+@njit(**PART)
 def seed_costate(products, n_products, others, n_others, move, place, planes, scratch, arrivals, p, co, weights):
     """Sets the co-state to ``sum_s weights[s] P_s state``, on this thread's share."""
     pr, pi = pair_of(planes, place, p)

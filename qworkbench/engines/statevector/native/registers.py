@@ -7,7 +7,9 @@ prove that a dozen arrays do not overlap, and here nothing has to be proved.
 
 from __future__ import annotations
 
+import gc
 import operator
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ REGISTER_BYTES = 64
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 JIT: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Of functions that only compiled ones call."""
+PART: dict[str, Any] = {**JIT, "inline": "always"}
+"""Of a large function with one caller: as a part of it, it is compiled once, and not again with all that holds it."""
 _INDEX = ir.IntType(32)
 
 
@@ -208,8 +212,25 @@ class _Stamped(FunctionCache):
         self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, (__version__, sources))
 
 
+def _uncollected(function: Any) -> Any:
+    """Without garbage collection, which takes a tenth of numba's time: it looks at all that torch and Qiskit hold."""
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return function(*args)
+        finally:
+            if collects:
+                gc.enable()
+
+    return call
+
+
 def cached(function: Any) -> Any:
     """Compile a function that Python calls, and keep the result on disk."""
     dispatcher = njit(**_OPTIONS)(function)
     dispatcher._cache = _Stamped(function)
+    dispatcher.compile = _uncollected(dispatcher.compile)
     return dispatcher

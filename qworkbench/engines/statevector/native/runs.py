@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from qworkbench.engines.statevector.native import fused, rotations
@@ -172,7 +173,7 @@ def run_matrices(code, o, numbers, shared, sampled, place, inverse, scratch, lan
         run_matrix(code, run, numbers, shared, sampled, place, inverse, scratch, at, width, room)
         if (1 << (code[run] + shift)) < lanes:
             rotations.near_rows(scratch, at, code[run] + shift, lanes, code[run + 3])
-    k = 0
+    k = np.int64(0)
     while k < code[o + 1]:
         together, at = runs_together(code, o, k, place, lanes), place[MATRICES] + k * stride
         if together == 2:

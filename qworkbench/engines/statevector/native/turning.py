@@ -23,7 +23,7 @@ from qworkbench.engines.statevector.native.places import (
     pair_of,
     share,
 )
-from qworkbench.engines.statevector.native.registers import JIT, after, lanes_of
+from qworkbench.engines.statevector.native.registers import JIT, PART, after, lanes_of
 from qworkbench.engines.statevector.native.runs import run_matrices, run_matrix, run_slopes, run_width, runs_together
 
 LEAST_NORM = 2.0**-30
@@ -85,7 +85,7 @@ def turn_runs(code, o, k, together, place, re, im, scratch, first, last):
         turn(re, im, code[run] + shift, run_width(code, run, place, lanes), code[run + 3], scratch, at, first, last)
 
 
-@njit(**JIT)
+@njit(**PART)
 def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p):
     """Rotations, forward: those on low bits block by block in the nearest cache, then the others sweep by sweep."""
     re, im = pair_of(planes, place, p)
@@ -94,14 +94,14 @@ def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arri
     run_matrices(code, o, numbers, shared, sampled, place, np.bool_(False), scratch, lanes, stride)
     begin, end = share(place[SIZE] >> block_bits, place)
     for block in range(begin, end):
-        k = 0
+        k = np.int64(0)
         while k < code[o + 1]:
             together = runs_together(code, o, k, place, lanes)
             if code[code[o + 3 + k]] + shift < block_bits:
                 first, last = block << block_bits, (block + 1) << block_bits
                 turn_runs(code, o, k, together, place, re, im, scratch, first, last)
             k += together
-    k = 0
+    k = np.int64(0)
     while k < code[o + 1]:
         together = runs_together(code, o, k, place, lanes)
         if code[code[o + 3 + k]] + shift >= block_bits:
@@ -154,7 +154,7 @@ def unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, firs
         turn_runs(code, o, k, together, place, lr, li, scratch, first, last)
 
 
-@njit(**JIT)
+@njit(**PART)
 def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co, by_shared, by_sampled):
     """Rotations, backward, in the order of ``rotate``: they commute."""
     pr, pi = pair_of(planes, place, p)
@@ -166,14 +166,14 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
         sums[k] = 0
     begin, end = share(place[SIZE] >> block_bits, place)
     for block in range(begin, end):
-        k = 0
+        k = np.int64(0)
         while k < code[o + 1]:
             together = runs_together(code, o, k, place, lanes)
             if code[code[o + 3 + k]] + shift < block_bits:
                 first, last = block << block_bits, (block + 1) << block_bits
                 unturn_runs(code, o, k, together, place, pr, pi, lr, li, scratch, sums, first, last)
             k += together
-    k = 0
+    k = np.int64(0)
     while k < code[o + 1]:
         together = runs_together(code, o, k, place, lanes)
         if code[code[o + 3 + k]] + shift >= block_bits:
@@ -316,7 +316,7 @@ def product(code, o, numbers, shared, sampled, place, planes, scratch, sums, arr
     return width
 
 
-@njit(**JIT)
+@njit(**PART)
 def unproduct(code, o, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co, by_shared, by_sampled):
     """Slopes of the product state; the co-state is contracted qubit by qubit, and both are used up."""
     if not code[o + 2]:

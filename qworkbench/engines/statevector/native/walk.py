@@ -38,11 +38,11 @@ from qworkbench.engines.statevector.native.places import (
 )
 from qworkbench.engines.statevector.native.plan import DENSE, PAIR, PHASE, PRODUCT, ROTATE
 from qworkbench.engines.statevector.native.readout import seed_costate, string_values
-from qworkbench.engines.statevector.native.registers import JIT, after, cached, pointer, pointer_at
+from qworkbench.engines.statevector.native.registers import JIT, PART, after, cached, pointer, pointer_at
 from qworkbench.engines.statevector.native.turning import dense, product, rotate, turn_pair, unpair, unproduct, unrotate
 
 
-@njit(**JIT)
+@njit(**PART)
 def walk(starts, n_operations, code, numbers, shared, sampled, place, planes, scratch, sums, arrivals):
     """All operations forward; the number of the pair of planes that holds the state."""
     # Numbers in call arguments are written so that numba does not compile a function anew for each of them.
@@ -69,7 +69,7 @@ def walk(starts, n_operations, code, numbers, shared, sampled, place, planes, sc
     return p
 
 
-@njit(**JIT)
+@njit(**PART)
 def walk_back(
     starts, n_operations, code, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co, by_shared,
     by_sampled,
@@ -124,7 +124,7 @@ def place_in(kept, place):
     return after(kept, 2 * (place[FIRST] << place[N_QUBITS]))
 
 
-@njit(**JIT)
+@njit(**PART)
 def means_of(values, terms, first, last, means):
     """Means of some samples, from the values of strings that each thread has found on its share."""
     begins, string, coefficient, offset = terms
@@ -137,7 +137,7 @@ def means_of(values, terms, first, last, means):
             means[sample * len(offset) + o] = mean
 
 
-@njit(**JIT)
+@njit(**PART)
 def weights_of(cotangent, terms, samples, first, last, weights):
     """Weights of strings for some samples of a chunk: the transpose of ``means_of``; 0 for samples that pad it."""
     begins, string, coefficient, offset = terms
