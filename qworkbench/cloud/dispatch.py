@@ -72,6 +72,8 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
     if good:
         return answer
+    if isinstance(answer, CloudError):
+        answer.__context__ = None  # our texts are masked; those of the vendor's error behind it are not
     raise answer
 
 

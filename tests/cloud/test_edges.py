@@ -16,7 +16,7 @@ from qworkbench import QuantumLayer, open_engine
 from qworkbench.backend import Backend
 from qworkbench.cli import main
 from qworkbench.cloud import dispatch
-from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, UnknownJobError
+from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, UnknownJobError, chain
 from qworkbench.cloud.ionq import IonQAdapter
 from qworkbench.cloud.journal import ABANDONED, DONE, SUBMITTED, Journal
 from qworkbench.cloud.registry import open_adapter
@@ -24,7 +24,10 @@ from qworkbench.cloud.secrets import mask_logs
 from qworkbench.testing import check_adapter, check_engine
 
 pytest.importorskip("qiskit_ibm_runtime")
+pytest.importorskip("qiskit_ionq")
 from ibm_stub import DEVICE, JOBS
+from ionq_stub import JOBS as IONQ_JOBS
+from ionq_stub import TOKEN as IONQ_TOKEN
 from loopback import Fault
 from test_adapters import Broken
 
@@ -234,6 +237,16 @@ def test_a_log_call_with_wrong_arguments_stays_the_handlers_matter():
     finally:
         logging.setLogRecordFactory(previous)
     assert record.args == ("one",)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_nothing_behind_an_error_shows_a_key_that_the_vendor_echoed(ionq, status):
+    ionq.fail("POST", IONQ_JOBS, Fault(status, {"statusCode": status, "message": f"the key {IONQ_TOKEN} is bad"}))
+    model = QuantumLayer(angle_encoding(2), z_each(2), "ionq:qpu.forte-1?shots=100&budget=50&grace=0")
+    with pytest.raises(CloudError) as caught:
+        model(X.float())
+    links = list(chain(caught.value))
+    assert "***" in str(links) and IONQ_TOKEN not in str([(str(link), link.args) for link in links])
 
 
 def test_promises_are_those_of_unmitigated_values():
