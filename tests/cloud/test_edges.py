@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -30,6 +29,7 @@ from ionq_stub import JOBS as IONQ_JOBS
 from ionq_stub import TOKEN as IONQ_TOKEN
 from loopback import Fault
 from test_adapters import Broken
+from test_races import at_once
 
 X = torch.tensor([[0.3, 1.9]], dtype=torch.float64)
 JOB = {"run": "r", "circuits": 1, "shots": 1, "estimate": 0.0, "budget": 0.0}
@@ -134,21 +134,8 @@ def test_a_result_that_is_given_out_once_reaches_everybody_who_waits(ibm, monkey
         update(self, tag, state, **columns)
 
     monkeypatch.setattr(Journal, "update", slow)
-    models, found, errors = [layer() for _ in range(3)], [], []
-
-    def work(model):
-        try:
-            found.append(model(X))
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(model,)) for model in models]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not errors and len(ibm.jobs) == 1
-    assert len(found) == 3 and all(torch.equal(each, found[0]) for each in found)
+    found = at_once([layer() for _ in range(3)])
+    assert len(ibm.jobs) == 1 and all(torch.equal(each, found[0]) for each in found)
 
 
 def test_how_a_job_is_queued_does_not_define_its_result(ibm):
