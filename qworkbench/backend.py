@@ -23,6 +23,9 @@ def parse_uri(text: str) -> tuple[str, str | None, dict[str, str]]:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"expected a URI such as 'aer?shots=1024', got {text!r}")
     head, _, query = text.strip().partition("?")
+    for part in re.split("[&;]", unquote(query)):
+        # Before any error that shows the text.
+        _refuse_secret(part.partition("=")[0])
     name, colon, target = head.partition(":")
     if not name or (colon and not target):
         raise ValueError(f"expected name[:target][?key=value&...], got {text!r}")
@@ -32,8 +35,6 @@ def parse_uri(text: str) -> tuple[str, str | None, dict[str, str]]:
         raise ValueError(f"expected options as key=value joined by '&', got {query!r}") from error
     options: dict[str, str] = {}
     for key, value in pairs:
-        if SECRET.search(key):
-            raise ValueError(f"the option {key!r} looks like a credential, which never stands in a URI")
         if key in options or not value:
             raise ValueError(f"expected each option once and with a value, got {key!r} in {query!r}")
         options[key] = value
@@ -66,8 +67,7 @@ class Backend:
         if self.seed is not None and self.seed < 0:
             raise ValueError(f"expected a seed of at least 0, got {self.seed}")
         for key, _ in self.options:
-            if SECRET.search(key):
-                raise ValueError(f"the option {key!r} looks like a credential, which a Backend never holds")
+            _refuse_secret(key)
 
     @classmethod
     def parse(cls, text: str | Backend) -> Backend:
@@ -91,6 +91,11 @@ class Backend:
         query = "&".join(f"{quote(k)}={quote(str(v), safe='.:,-')}" for k, v in pairs if v is not None)
         target = "" if self.target is None else ":" + quote(self.target, safe=".:/-")
         return f"{self.name}{target}" + (f"?{query}" if query else "")
+
+
+def _refuse_secret(key: str) -> None:
+    if SECRET.search(key):
+        raise ValueError(f"the option {key!r} looks like a credential, which never stands in a URI or a Backend")
 
 
 def _integer(key: str, value: str) -> int:

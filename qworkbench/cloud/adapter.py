@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -13,11 +13,24 @@ from qiskit import qpy
 from qiskit.circuit import QuantumCircuit
 from qiskit.transpiler import Target
 
+from qworkbench.cloud.errors import CloudError
+
 Counts: TypeAlias = list[list[dict[int, int]]]
 """``counts[circuit][row]``: outcome -> shots; bit ``q`` of an outcome is classical bit ``q``."""
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 FINAL = (DONE, FAILED, CANCELLED)
+
+
+def known_state(vendor: str, states: Mapping[str, str], word: str) -> str:
+    """Our word for a vendor's.
+
+    Raises:
+        CloudError: If there is none; the job stays as it is.
+    """
+    if word not in states:
+        raise CloudError(f"{vendor} reports the state {word!r}, expected one of {', '.join(states)}")
+    return states[word]
 
 
 class JobStatus(NamedTuple):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -21,8 +22,27 @@ import numpy as np
 from qiskit.transpiler import Target
 
 from qworkbench.backend import Backend
-from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
-from qworkbench.cloud.errors import CloudError, RateLimitedError, RefusedError, TransientError, UnknownJobError
+from qworkbench.cloud.adapter import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    Batch,
+    Counts,
+    JobStatus,
+    Limits,
+    known_state,
+    outcome,
+)
+from qworkbench.cloud.errors import (
+    CloudError,
+    RateLimitedError,
+    RefusedError,
+    TransientError,
+    UnknownJobError,
+    retry_after,
+)
 from qworkbench.cloud.immediate import ImmediateAdapter
 from qworkbench.cloud.secrets import mask, register
 from qworkbench.cloud.settings import check_options
@@ -83,7 +103,22 @@ class BraketLocalAdapter(ImmediateAdapter):
             # Whoever names the density matrix simulator does not want to hear that the other one is quicker.
             warnings.filterwarnings("ignore", message="You are running a noise-free circuit on the density matrix")
             result = self._device.run(batch.bound(), shots=batch.shots).result()
-        return [{outcome(k): n for k, n in result.get_counts(i).items()} for i in range(batch.executions)]
+        return _spread(batch, [result.get_counts(i) for i in range(batch.executions)])
+
+
+def _spread(batch: Batch, tables: Sequence[Mapping[str, int]]) -> list[dict[int, int]]:
+    """Counts of ``batch.bound()`` by our outcomes: Braket's hold the measured bits alone, without gaps."""
+    spread = []
+    for index, table in enumerate(tables):
+        circuit = batch.circuits[index // len(batch.values)]
+        bits = sorted({circuit.find_bit(bit).index for gate in circuit.data for bit in gate.clbits})
+        spread.append(
+            {
+                sum((packed >> k & 1) << bit for k, bit in enumerate(bits)): int(n)
+                for packed, n in ((outcome(key), n) for key, n in table.items())
+            }
+        )
+    return spread
 
 
 @contextmanager
@@ -123,7 +158,7 @@ class BraketAdapter:
         self._arn = ARN.format(name) if name in SIMULATORS else name
         # Amazon compiles what it sends to quantum computers, and places it; its simulators run gates as they are.
         self.mitigates: frozenset[str] = BOTH if "quantum-simulator" in self._arn else frozenset()
-        self._tag = ""
+        self._sending = threading.local()  # a submit that was given up waiting for goes on in its thread
         self._limit = _spending_limit(backend, self._arn)
 
     @cached_property
@@ -154,7 +189,8 @@ class BraketAdapter:
         # Boto draws a client token for each call, which protects its own repetitions, not ours. Registered last, since
         # the provider and Braket's SDK make new clients on the way here.
         device.aws_session.braket_client.meta.events.register(
-            "provide-client-params.braket.CreateQuantumTask", lambda params, **_: {**params, "clientToken": self._tag}
+            "provide-client-params.braket.CreateQuantumTask",
+            lambda params, **_: {**params, "clientToken": self._sending.tag},
         )
         return backend
 
@@ -171,7 +207,7 @@ class BraketAdapter:
 
     def submit(self, batch: Batch, tag: str) -> str:
         """See ``Adapter``."""
-        self._tag = tag
+        self._sending.tag = tag
         if self._limit is not None:
             self._set_limit(self._limit)
             self._limit = None
@@ -199,7 +235,7 @@ class BraketAdapter:
         """See ``Adapter``."""
         with _mapped():
             metadata = self._task(job_id).metadata()
-        return JobStatus(STATES[metadata["status"]], metadata.get("failureReason", ""))
+        return JobStatus(known_state("Amazon", STATES, metadata["status"]), metadata.get("failureReason", ""))
 
     def fetch(self, job_id: str, batch: Batch) -> Counts:
         """See ``Adapter``; Braket's first letter is qubit 0."""
@@ -207,7 +243,7 @@ class BraketAdapter:
             result = self._task(job_id).result()
         many = hasattr(result, "programs") or not hasattr(result, "measurement_counts")
         tables = [program[0].counts for program in result] if many else [result.measurement_counts]
-        return batch.grouped([{outcome(key[::-1]): int(n) for key, n in table.items()} for table in tables])
+        return batch.grouped(_spread(batch, [{key[::-1]: n for key, n in table.items()} for table in tables]))
 
     def find(self, tag: str) -> list[str]:
         """See ``Adapter``."""
@@ -252,7 +288,7 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
         text = f"AWS: {code}: {mask(error.response['Error'].get('Message', ''))}"
         if code == "ThrottlingException" or status == 429:
-            raise RateLimitedError(text) from None
+            raise RateLimitedError(text, retry_after(error)) from None
         if code == "ResourceNotFoundException" and not sending:
             raise UnknownJobError(text) from None
         if status >= 500:

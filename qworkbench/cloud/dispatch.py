@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
 
 from qworkbench.cloud import journal as states
 from qworkbench.cloud.adapter import CANCELLED, FAILED, FINAL, Adapter, Batch, Counts, JobStatus
@@ -44,6 +45,8 @@ SUBMITS = 3
 """Attempts at a job of which the vendor never heard."""
 LOOK_UPS = 4
 """How often a job of unknown fate is looked for within the grace: lists may lag behind submits."""
+WRITE_SECONDS = 3.0
+"""How long another process is given to write down the result that it has got."""
 UNSETTLED = (states.SENDING, states.AMBIGUOUS)
 Answer = TypeVar("Answer")
 
@@ -69,6 +72,8 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
     if good:
         return answer
+    if isinstance(answer, CloudError):
+        answer.__context__ = None  # our texts are masked; those of the vendor's error behind it are not
     raise answer
 
 
@@ -84,13 +89,33 @@ def patiently(request: Callable[[], Answer], seconds: float = RETRY_SECONDS) -> 
     return _retrying(seconds)(once)
 
 
+_pause = wait_exponential(multiplier=0.2, max=30.0) + wait_random(0, 0.5)
+
+
 def _retrying(seconds: float) -> Retrying:
     return Retrying(
         retry=retry_if_exception_type(TransientError),
-        wait=wait_exponential(multiplier=0.2, max=30.0) + wait_random(0, 0.5),
-        stop=stop_after_delay(seconds),
+        wait=lambda state: max(_pause(state), _asked_for(state)),
+        stop=lambda state: (state.seconds_since_start or 0.0) + _asked_for(state) >= seconds,
         reraise=True,
     )
+
+
+def _asked_for(state: RetryCallState) -> float:
+    """The pause that the vendor asks for; one beyond the time that is left ends the attempts at once."""
+    error = None if state.outcome is None else state.outcome.exception()
+    return error.wait if isinstance(error, RateLimitedError) else 0.0
+
+
+def _check_counts(counts: Counts, batch: Batch) -> None:
+    """Refuse a result that lacks circuits or shots, which would make numbers out of nothing."""
+    sizes = [len(rows) for rows in counts]
+    whole = sizes == [len(batch.values)] * len(batch.circuits)
+    if not whole or not all(sum(row.values()) for rows in counts for row in rows):
+        raise UnknownJobError(
+            f"expected counts of {len(batch.circuits)} circuits with {len(batch.values)} rows each and "
+            f"{batch.shots} shots in every one, got rows {sizes}, or some without a shot"
+        )
 
 
 class Dispatcher:
@@ -183,8 +208,11 @@ class Dispatcher:
         price = patiently(lambda: quote(batch)) if quote is not None else None
         if price is None and self._tariff is not None:
             price = self._tariff.usd(batch.executions, batch.shots)
-        if price is None and self._adapter.billable:
-            raise RefusedError(f"no price is known for {self._backend}, so no budget can be kept; nothing was sent")
+        free = self._tariff is not None and self._tariff.usd(1, 1) == 0
+        believable = price is not None and math.isfinite(price) and (price > 0 or (price == 0 and free))
+        if self._adapter.billable and not believable:
+            known = "no price is known" if price is None else f"the price of {price} USD cannot be right"
+            raise RefusedError(f"{known} for {self._backend}, so no budget can be kept; nothing was sent")
         return float(price or 0.0)
 
     def _send(self, job: Job, batch: Batch) -> Job:
@@ -257,7 +285,9 @@ class Dispatcher:
         elif self._adapter.limits.idempotent and 0 <= time.time() - job.created < SAME_JOB_SECONDS and not resend:
             return self._send(job, batch)
         elif resend or not self._adapter.billable or self._settings.ambiguous == "resend":
-            self.journal.update(job.tag, states.ABANDONED, only_from=UNSETTLED)
+            # Whoever looked knows that nothing runs; who resends by default may pay twice, within the budget.
+            feared = None if resend or not self._adapter.billable else job.estimate
+            self.journal.update(job.tag, states.ABANDONED, only_from=UNSETTLED, cost=feared)
         else:
             self.journal.update(job.tag, states.AMBIGUOUS, only_from=UNSETTLED)
             if self.journal.get(job.tag).state != states.AMBIGUOUS:
@@ -294,13 +324,23 @@ class Dispatcher:
             raise JobCancelledError(f"job {job_id} ({job.tag}) was cancelled on {self._backend}; it is not sent again")
         try:
             counts = patiently(lambda: self._adapter.fetch(job_id, batch))
+            _check_counts(counts, batch)
         except UnknownJobError as error:
+            if self._fetched_elsewhere(job.tag):
+                return self.journal.result(job.tag)
             raise UnknownJobError(
                 f"{error}; if it is lost, qworkbench jobs resume {job.tag} --resend allows sending the job anew, "
                 "which is charged again"
             ) from None
         self.journal.update(job.tag, states.DONE, result=write_counts(counts), **charged)
         return counts
+
+    def _fetched_elsewhere(self, tag: str) -> bool:
+        """Whether another process got a result that is given out once, and has written it down by now."""
+        deadline = time.monotonic() + WRITE_SECONDS
+        while (job := self.journal.get(tag)).state == states.SUBMITTED and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return job.state == states.DONE
 
     def _await(self, job: Job) -> JobStatus:
         assert job.job_id is not None

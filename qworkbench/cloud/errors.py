@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 
 class CloudError(RuntimeError):
     """Something about a remote job; the base of all others."""
@@ -16,7 +19,16 @@ class TransientError(CloudError):
 
 
 class RateLimitedError(TransientError):
-    """Too many requests; nothing was accepted."""
+    """Too many requests; nothing was accepted.
+
+    Args:
+        message: What the vendor said.
+        wait: Seconds until it wants to hear of us again; 0 if it did not say.
+    """
+
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class UnreachableError(TransientError):
@@ -45,3 +57,23 @@ class JobTimeoutError(CloudError):
 
 class UnknownJobError(CloudError):
     """The vendor does not know the job's id (any more)."""
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from, nearest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def retry_after(error: BaseException) -> float:
+    """Seconds in the header ``Retry-After`` of the answer behind an error; 0 if there is none."""
+    for link in chain(error):
+        answer: Any = getattr(link, "response", link)
+        headers = getattr(answer, "headers", None)
+        if isinstance(answer, dict):  # botocore's
+            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
+        for name, value in dict(headers or {}).items():
+            if name.lower() == "retry-after" and str(value).isdecimal():
+                return float(value)
+    return 0.0

@@ -18,10 +18,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from qiskit.primitives import BitArray
 from qiskit.transpiler import Target
 
 from qworkbench.backend import Backend
-from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
+from qworkbench.cloud.adapter import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    Batch,
+    Counts,
+    JobStatus,
+    Limits,
+    known_state,
+    outcome,
+)
 from qworkbench.cloud.errors import (
     CloudError,
     RateLimitedError,
@@ -29,10 +42,12 @@ from qworkbench.cloud.errors import (
     TransientError,
     UnknownJobError,
     UnreachableError,
+    chain,
+    retry_after,
 )
 from qworkbench.cloud.prices import tariff
 from qworkbench.cloud.secrets import check_private, mask, read_credential, register
-from qworkbench.cloud.settings import check_options, read_settings
+from qworkbench.cloud.settings import DEFAULT_SHOTS, check_options, read_settings
 from qworkbench.errors import require, unknown_name
 
 OWN_OPTIONS = ("dynamical_decoupling", "instance", "mode", "plan", "randomizations", "twirling")
@@ -79,7 +94,7 @@ class IBMAdapter:
             raise ValueError("expected ibm:DEVICE, for instance ibm:ibm_torino")
         _check(backend)
         self._backend, self._mode_name = backend, backend.option("mode", "job")
-        self.limits = Limits(max(1, MAX_EXECUTIONS // (backend.shots or 1024)), MAX_EXECUTIONS, per_minute=5)
+        self.limits = Limits(max(1, MAX_EXECUTIONS // (backend.shots or DEFAULT_SHOTS)), MAX_EXECUTIONS, per_minute=5)
         self._jobs: dict[str, Any] = {}
         self._accepted = threading.local()  # a submit that was given up waiting for goes on in its thread
 
@@ -97,8 +112,16 @@ class IBMAdapter:
             for key in ("channel", "instance", "url"):
                 if key not in given and (value := os.environ.get(f"QISKIT_IBM_{key.upper()}")):
                     given[key] = value
-        with _mapped():
-            service = QiskitRuntimeService(**given)
+        try:
+            with _mapped():
+                service = QiskitRuntimeService(**given)
+        except RefusedError as error:
+            if "Unable to find account" not in str(error):
+                raise
+            raise RefusedError(
+                "IBM needs an API key: set QISKIT_IBM_TOKEN (and QISKIT_IBM_INSTANCE), keep it in the keyring, or save "
+                "an account with qiskit-ibm-runtime"
+            ) from None
         register((service.active_account() or {}).get("token"))
         self._guard(service)
         return service
@@ -196,6 +219,9 @@ class IBMAdapter:
 
     def _randomizations(self, shots: int) -> int:
         if given := self._backend.option("randomizations"):
+            if int(given) > shots:
+                # Mitigation and schedules split shots; to stop in the middle of a run would be worse.
+                warnings.warn(f"{given} randomizations of {shots} shots cannot be: {shots} are made", stacklevel=2)
             return min(int(given), shots)
         return max(1, min(RANDOMIZATIONS, shots // SHOTS_EACH))
 
@@ -216,7 +242,7 @@ class IBMAdapter:
         """See ``Adapter``."""
         job = self._job(job_id)
         with _mapped():
-            state = STATES[str(job.status())]
+            state = known_state("IBM", STATES, str(job.status()))
             if state not in (DONE, FAILED, CANCELLED):
                 return JobStatus(state)
             seconds = (job.metrics().get("usage") or {}).get("qpu_charge_time_seconds")
@@ -230,7 +256,7 @@ class IBMAdapter:
             raise UnknownJobError(f"IBM no longer has the result of job {job_id}: a private job's is given out once")
         flat = [
             {outcome(key): count for key, count in bits.get_counts(k if bits.shape else None).items()}
-            for bits in (next(iter(result.data.values())) for result in results)
+            for bits in (_bits(result.data) for result in results)
             for k in range(max(bits.size, 1))
         ]
         return batch.grouped(flat)
@@ -265,8 +291,12 @@ def _check(backend: Backend) -> None:
         if (value := backend.option(key)) is not None and value not in known:
             raise unknown_name(f"value of {key} for ibm", value, known)
     if (number := backend.option("randomizations")) is not None:
-        if not number.isdigit() or int(number) < 1 or backend.option("twirling") is None:
+        if not number.isdecimal() or int(number) < 1 or backend.option("twirling") is None:
             raise ValueError(f"expected randomizations as a whole number of at least 1, with twirling, got {backend}")
+        if int(number) > (backend.shots or DEFAULT_SHOTS):
+            raise ValueError(
+                f"expected at most as many randomizations as shots, got {number} for {backend.shots or DEFAULT_SHOTS}"
+            )
 
 
 def _repeat_reads_alone(session: Any) -> None:
@@ -277,6 +307,12 @@ def _repeat_reads_alone(session: Any) -> None:
     reads = Retry(total=5, connect=3, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504, 520, 521, 522, 524))
     for prefix in ("http://", "https://"):
         session.mount(prefix, HTTPAdapter(max_retries=reads))
+
+
+def _bits(data: Any) -> BitArray:
+    """All classical registers side by side; the first one holds the lowest bits."""
+    registers = [*data.values()]
+    return registers[0] if len(registers) == 1 else BitArray.concatenate_bits(registers)
 
 
 def _pubs(batch: Batch) -> list[tuple[Any, ...]]:
@@ -303,7 +339,7 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
     except Exception as error:
         code, text = _status_code(error), f"IBM: {mask(str(error))}"
         if code == 429:
-            raise RateLimitedError(text) from None
+            raise RateLimitedError(text, retry_after(error)) from None
         if _never_connected(error):
             raise UnreachableError(text) from None
         if code >= 500:
@@ -316,14 +352,8 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         raise RefusedError(text) from None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _status_code(error: Exception) -> int:
-    for link in _chain(error):
+    for link in chain(error):
         if (code := getattr(link, "status_code", 0)) and code > 0:
             return int(code)
         if found := re.search(r"too many (\d{3}) error responses|^(\d{3}) (?:Client|Server) Error", str(link)):
@@ -334,8 +364,8 @@ def _status_code(error: Exception) -> int:
 def _connection(error: Exception) -> bool:
     from requests.exceptions import RequestException
 
-    return any(isinstance(link, RequestException | OSError | TimeoutError) for link in _chain(error))
+    return any(isinstance(link, RequestException | OSError | TimeoutError) for link in chain(error))
 
 
 def _never_connected(error: Exception) -> bool:
-    return any(type(link).__name__ in ("NewConnectionError", "ConnectTimeoutError") for link in _chain(error))
+    return any(type(link).__name__ in ("NewConnectionError", "ConnectTimeoutError") for link in chain(error))

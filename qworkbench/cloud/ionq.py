@@ -16,7 +16,19 @@ import numpy as np
 from qiskit.transpiler import Target
 
 from qworkbench.backend import Backend
-from qworkbench.cloud.adapter import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Batch, Counts, JobStatus, Limits, outcome
+from qworkbench.cloud.adapter import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    Batch,
+    Counts,
+    JobStatus,
+    Limits,
+    known_state,
+    outcome,
+)
 from qworkbench.cloud.errors import (
     CloudError,
     RateLimitedError,
@@ -24,6 +36,7 @@ from qworkbench.cloud.errors import (
     TransientError,
     UnknownJobError,
     UnreachableError,
+    retry_after,
 )
 from qworkbench.cloud.secrets import mask, read_credential
 from qworkbench.cloud.settings import check_options
@@ -116,7 +129,7 @@ class IonQAdapter:
             answer = _once(self._client, "retrieve_job", job_id)
         failure = answer.get("failure") or {}
         message = f"{failure.get('code', '')}: {failure.get('error', '')}" if failure else ""
-        return JobStatus(STATES[answer["status"]], message)
+        return JobStatus(known_state("IonQ", STATES, str(answer["status"])), message)
 
     def fetch(self, job_id: str, batch: Batch) -> Counts:
         """See ``Adapter``; the ideal simulator gives probabilities, which are sampled here."""
@@ -218,7 +231,7 @@ def _mapped(*, sending: bool = False) -> Iterator[None]:
         status = cause.status_code if isinstance(cause, IonQAPIError) else 0
         text = f"IonQ: {status or type(cause).__name__}: {mask(str(getattr(cause, 'message', cause)))}"
         if status == 429:
-            raise RateLimitedError(text) from None
+            raise RateLimitedError(text, retry_after(cause)) from None
         if status == 404 and not sending:
             raise UnknownJobError(text) from None
         if "NewConnectionError" in str(cause) or "ConnectTimeout" in type(cause).__name__:

@@ -89,7 +89,8 @@ def cancel(journal: Journal, name: str) -> Job:
         if job.state == states.CANCELLED:
             return job
     if job.state != states.SUBMITTED or job.job_id is None:
-        raise ValueError(f"expected a job that is with the vendor, got {job.tag}, which is {job.state}")
+        hint = "; qworkbench jobs resume finds out whether the vendor has it" if job.state in UNSETTLED else ""
+        raise ValueError(f"expected a job that is with the vendor, got {job.tag}, which is {job.state}{hint}")
     adapter, job_id = open_adapter(Backend.parse(job.backend)), job.job_id
     patiently(lambda: adapter.cancel(job_id))
     status = patiently(lambda: adapter.status(job_id))

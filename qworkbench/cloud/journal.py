@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -47,7 +48,7 @@ create table if not exists jobs (
     payload blob not null, result blob
 );
 create index if not exists by_key on jobs (run, key, occurrence);
-create index if not exists by_sent on jobs (backend, sent);
+create index if not exists by_time_sent on jobs (sent);
 """
 BUSY_SECONDS = 60.0
 FOREIGN_SECONDS = 900.0
@@ -142,17 +143,29 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with self._lock, self._named():
             self._db.execute("begin immediate")
             try:
                 yield
+                self._db.execute("commit")
             except BaseException:
-                self._db.execute("rollback")
+                # A full disk ends a transaction by itself.
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
                 raise
-            self._db.execute("commit")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """A full disk, a lock that is held too long and the like, as an error that says which file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OSError(
+                f"cannot use the job journal {self.path}: {error}; mend that and run again, which finds what was sent"
+            ) from error
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._lock, self._named():
             return self._db.execute(sql, values).fetchall()
 
     def find(self, run: str, key: str, occurrence: int) -> Job | None:
@@ -168,10 +181,13 @@ class Journal:
         """A job by its tag, the vendor's id, or the beginning of one of them.
 
         Raises:
-            ValueError: If there is none, or more than one.
+            ValueError: If there is none, or more than one, or the name is empty.
         """
-        pattern = name.replace("%", "") + "%"
-        rows = self._query(f"select {_COLUMNS} from jobs where tag like ? or job_id like ?", pattern, pattern)
+        if not name:
+            raise ValueError("expected a job's tag or id, got an empty name")
+        rows = self._query(
+            f"select {_COLUMNS} from jobs where substr(tag, 1, ?2) = ?1 or substr(job_id, 1, ?2) = ?1", name, len(name)
+        )
         exact = [row for row in rows if name in (row[0], row[6])]
         rows = exact or rows
         if len(rows) != 1:
@@ -257,7 +273,7 @@ class Journal:
             )
 
     def take_turn(self, backend: str, tag: str, per_minute: int | None) -> float:
-        """Mark a job as being sent, unless that would be one too many within a minute.
+        """Mark a job as being sent, unless that would be one too many for its vendor within a minute.
 
         Returns:
             Seconds to wait before asking again; 0 if the job may be sent now.
@@ -266,14 +282,17 @@ class Journal:
             JobCancelledError: If somebody has cancelled it, or it is no longer to be sent, in the meantime.
         """
         now = time.time()
+        # A vendor counts all of an account's jobs, with whatever device and options.
+        vendor = re.split("[:?]", backend)[0]
         with self._transaction():
             if per_minute is not None:
                 sent = [
                     row[0]
                     for row in self._db.execute(
                         # A clock that was set back leaves times in the future, which say nothing.
-                        "select sent from jobs where backend=? and sent>? and sent<=? order by sent desc limit ?",
-                        (backend, now - 60, now, per_minute),
+                        "select sent from jobs where sent>? and sent<=? and (backend=?3 or backend like ?3||':%' or "
+                        "backend like ?3||'?%') order by sent desc limit ?4",
+                        (now - 60, now, vendor, per_minute),
                     )
                 ]
                 if len(sent) >= per_minute:

@@ -42,7 +42,10 @@ def mask_logs() -> None:
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = previous(*args, **kwargs)
-        plain = record.getMessage()
+        try:
+            plain = record.getMessage()
+        except Exception:  # a message that does not fit its arguments is for the handlers to report
+            return record
         if (hidden := mask(plain)) != plain:
             record.msg, record.args = hidden, ()
         if record.exc_info and record.exc_info[0] is not None:

@@ -18,6 +18,8 @@ OPTIONS = ("ambiguous", "budget", "grace", "journal", "optimization_level", "rat
 BUDGET_VARIABLE = "QWORKBENCH_BUDGET"
 JOURNAL_VARIABLE = "QWORKBENCH_JOURNAL"
 MEMORY = ":memory:"
+DEFAULT_SHOTS = 1024
+"""Shots of a circuit where the URI gives none."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not math.isfinite(self.budget) or self.budget < 0:
             raise ValueError(f"expected a budget of at least 0 US dollars, got {self.budget}")
-        if not self.timeout > 0 or not self.grace >= 0 or (self.rate is not None and self.rate < 1):
+        waits = math.isfinite(self.timeout) and self.timeout > 0 and math.isfinite(self.grace) and self.grace >= 0
+        if not waits or (self.rate is not None and self.rate < 1):
             raise ValueError(
                 "expected a positive timeout, a grace of at least 0 seconds and a rate of at least 1 a minute, "
                 f"got {self.timeout:g}, {self.grace:g} and {self.rate}"
@@ -90,10 +93,10 @@ def read_settings(backend: Backend, *, remote: bool) -> Settings:
     if "budget" not in options and (allowed := os.environ.get(BUDGET_VARIABLE)):
         options["budget"] = allowed
     numbers = {key: _number(key, options[key]) for key in ("budget", "timeout", "grace") if key in options}
-    rate = _number("rate", options["rate"]) if "rate" in options else None
+    rate = _whole("rate", options["rate"]) if "rate" in options else None
     texts = {key: options[key] for key in ("run", "ambiguous") if key in options}
     journal = options.get("journal") or (default_journal() if remote else MEMORY)
-    return Settings(journal=journal, rate=None if rate is None else int(rate), **numbers, **texts)  # type: ignore[arg-type]
+    return Settings(journal=journal, rate=rate, **numbers, **texts)  # type: ignore[arg-type]
 
 
 def _number(key: str, text: str) -> float:
@@ -103,9 +106,35 @@ def _number(key: str, text: str) -> float:
         raise ValueError(f"expected a number for {key!r}, got {text!r}") from None
 
 
+def _whole(key: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"expected a whole number for {key!r}, got {text!r}")
+    return int(text)
+
+
+def optimization_level(backend: Backend) -> int:
+    """Qiskit's level at which circuits are compiled for the backend; 1 by default.
+
+    Raises:
+        ValueError: If it is none of 0 to 3.
+    """
+    given = backend.option("optimization_level", "1")
+    if given not in ("0", "1", "2", "3"):
+        raise ValueError(f"expected an optimization_level of 0 to 3, got {given!r}")
+    return int(given)
+
+
 def identity(backend: Backend) -> str:
-    """What of a backend defines its results: the URI without budget, run and the like."""
+    """What of a backend finds its jobs again: the URI without budget, run and the like."""
     # The fit is applied to counts, so another one needs no other jobs.
-    left_out = {*OPTIONS, "zne_fit"} - {"optimization_level"}
+    return _without(backend, {*OPTIONS, "zne_fit"} - {"optimization_level"})
+
+
+def key_identity(backend: Backend) -> str:
+    """What of a backend defines its results, so not how its jobs are queued and paid."""
+    return _without(Backend.parse(identity(backend)), {"mode", "plan", "spending_limit"})
+
+
+def _without(backend: Backend, left_out: set[str]) -> str:
     kept = tuple((k, v) for k, v in backend.options if k not in left_out)
     return str(replace(backend, options=kept))

@@ -76,7 +76,7 @@ def _possible(noisy: Backend, device: str | None) -> list[str]:
     if _device_name(noisy) is not None:
         steps.append("transpiled")
     steps.append("noise")
-    if noisy.name in ("aer", "generic"):
+    if noisy.name in ("aer", "generic", "ibm-fake"):
         steps.append("mitigated")
     return [*steps, "device"] if device else steps
 

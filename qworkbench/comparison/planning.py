@@ -16,11 +16,12 @@ from sklearn.base import clone
 from qworkbench.backend import Backend
 from qworkbench.cloud.prices import Tariff, tariff
 from qworkbench.cloud.registry import open_adapter
+from qworkbench.cloud.settings import DEFAULT_SHOTS
 from qworkbench.comparison.contestants import backend_parameters
 from qworkbench.engines.base import Usage
 from qworkbench.engines.mitigation import Mitigation
 from qworkbench.engines.registry import is_remote
-from qworkbench.engines.remote import DEFAULT_SHOTS, check_mitigation
+from qworkbench.engines.remote import check_mitigation
 from qworkbench.engines.runners import CircuitEngine, Read, Run
 from qworkbench.errors import MissingExtraError
 

@@ -18,13 +18,19 @@ from qworkbench.cloud.journal import Journal
 from qworkbench.cloud.prices import tariff
 from qworkbench.cloud.registry import open_adapter
 from qworkbench.cloud.secrets import mask_logs
-from qworkbench.cloud.settings import Settings, identity, read_settings
+from qworkbench.cloud.settings import (
+    DEFAULT_SHOTS,
+    MEMORY,
+    Settings,
+    identity,
+    key_identity,
+    optimization_level,
+    read_settings,
+)
 from qworkbench.engines.base import Usage
 from qworkbench.engines.devices import final_places, finished
 from qworkbench.engines.mitigation import Mitigation
 from qworkbench.engines.runners import CircuitEngine, Read, Run
-
-DEFAULT_SHOTS = 1024
 
 
 def remote_engine(backend: Backend) -> CircuitEngine:
@@ -50,11 +56,22 @@ def remote_engine(backend: Backend) -> CircuitEngine:
             f"{backend.name} charges for jobs, and no budget was given: add --budget USD, or budget=USD to the URI "
             "(qworkbench plan shows beforehand what a training will cost)"
         )
+    if adapter.billable and settings.journal == MEMORY:
+        raise ValueError(f"{backend.name} charges for jobs, so its journal must outlive this process: name a file")
     shots = backend.shots or DEFAULT_SHOTS
-    if adapter.limits.shots is not None and shots > adapter.limits.shots:
-        raise ValueError(f"expected at most {adapter.limits.shots} shots on {backend.name}, got {shots}")
+    check_shots(backend, adapter, shots)
     runner = RemoteRunner(adapter, backend, settings)
     return CircuitEngine(runner, shots, backend.seed or 0, backend.name, mitigation)
+
+
+def check_shots(backend: Backend, adapter: Adapter, shots: int) -> None:
+    """Refuse more shots than the vendor takes.
+
+    Raises:
+        ValueError: If there are more.
+    """
+    if adapter.limits.shots is not None and shots > adapter.limits.shots:
+        raise ValueError(f"expected at most {adapter.limits.shots} shots on {backend.name}, got {shots}")
 
 
 def mitigates(adapter: Adapter) -> frozenset[str]:
@@ -84,7 +101,7 @@ class RemoteRunner:
         self.usage = Usage()
         self.mitigates = mitigates(adapter)
         self._adapter, self._backend, self._settings = adapter, backend, settings
-        self._level = int(backend.option("optimization_level", "1") or 1)
+        self._level = optimization_level(backend)
         self._dispatcher: Dispatcher | None = None
 
     @property
@@ -106,6 +123,7 @@ class RemoteRunner:
 
         def run(values: np.ndarray, shots: int | None, seed: int) -> list[list[Any]]:
             assert shots is not None
+            check_shots(self._backend, self._adapter, shots)
             batch = Batch(tuple(compiled), tuple(slot.name for slot in slots), values, shots, seed)
             pieces = list(batch.pieces(self.largest_submission))
             self.usage.add(submissions=len(pieces) - 1)
@@ -130,7 +148,7 @@ class RemoteRunner:
 
     def _key(self, text: str, piece: Sequence[slice], batch: Batch) -> str:
         """Hash of what defines a job's result: the circuits as we meant them, wherever the device puts them."""
-        digest = hashlib.sha256(f"{identity(self._backend)}\n{text}\n{piece[0]}\n{batch.shots}\n".encode())
+        digest = hashlib.sha256(f"{key_identity(self._backend)}\n{text}\n{piece[0]}\n{batch.shots}\n".encode())
         digest.update(repr(batch.parameters).encode() + np.ascontiguousarray(batch.values).tobytes())
         return digest.hexdigest()
 

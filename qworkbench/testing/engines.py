@@ -418,7 +418,10 @@ def check_engine(backend: Any, *, exact: bool | None = None) -> list[str]:
 
     Raises:
         AssertionError: With the first promise that is broken.
+        ValueError: If the backend mitigates errors.
     """
+    if isinstance(backend, str | Backend) and Backend.parse(backend).option("mitigation") is not None:
+        raise ValueError(f"the promises are those of unmitigated values; leave mitigation out of {str(backend)!r}")
     passed = []
     with open_engine(backend) as engine:
         probe = _Probe(backend, engine, _is_noisy(backend) if exact is None else not exact)

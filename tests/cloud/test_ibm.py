@@ -127,8 +127,12 @@ def test_a_billable_job_of_unknown_fate_is_not_sent_again_without_asking(ibm, cl
         layer()(X)
     assert not ibm.jobs
     assert [job.state for job in journal(clean_environment).jobs()] == [AMBIGUOUS]
+    book = journal(clean_environment)
+    feared = book.spent("default")
+    assert feared > 0
     assert near(layer(options="&ambiguous=resend")(X))  # the user's word
     assert len(ibm.jobs) == 1
+    assert book.spent("default") == pytest.approx(feared + 2 * 1.60)  # both may have to be paid
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,8 @@ def test_a_cancelled_job_is_never_sent_again(ibm, clean_environment):
     assert [row.state for row in journal(clean_environment).jobs()] == [CANCELLED]
 
 
-def test_a_result_that_is_given_out_once_is_kept(ibm, clean_environment):
+def test_a_result_that_is_given_out_once_is_kept(ibm, clean_environment, monkeypatch):
+    monkeypatch.setattr(dispatch, "WRITE_SECONDS", 0.1)
     ibm.read_once = True
     first = layer()(X)
     assert torch.equal(layer()(X), first)

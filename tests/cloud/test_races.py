@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -34,6 +34,12 @@ def intend(book, estimate=3.0, budget=5.0, key="k"):
     return book.intend(key, 0, estimate=estimate, budget=budget, **JOB)
 
 
+def at_once(models):
+    """What each model gives, all called at the same time in threads of their own."""
+    with ThreadPoolExecutor(len(models)) as pool:
+        return list(pool.map(lambda model: model(X), models, timeout=60))
+
+
 @pytest.fixture
 def book(tmp_path):
     return Journal(tmp_path / "jobs.sqlite")
@@ -47,20 +53,7 @@ def test_threads_of_one_process_share_a_job(ibm, monkeypatch):
         return real(self, batch, tag)
 
     monkeypatch.setattr(IBMAdapter, "submit", slow)
-    models, found, errors = [layer() for _ in range(3)], [], []
-
-    def work(model):
-        try:
-            found.append(model(X))
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(model,)) for model in models]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not errors and len(found) == 3
+    found = at_once([layer() for _ in range(3)])
     assert len(ibm.jobs) == 1 and all(torch.equal(each, found[0]) for each in found)
 
 

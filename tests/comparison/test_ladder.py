@@ -186,3 +186,10 @@ def test_the_loss_of_decision_values_is_the_hinge_loss(n_classes: int) -> None:
     assert loss("classification", y, Outputs(one_hot, y, classes, False)) == 0
     assert loss("anomaly", y, Outputs(values, None, None, False)) is None
     assert loss("regression", y, Outputs(y + 2.0, None, None, False)) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("noise", ["aer?noise=fake_manila", "ibm-fake:manila", "generic:5"])
+def test_a_device_model_is_mitigated_by_default(noise: str) -> None:
+    pytest.importorskip("qiskit_ibm_runtime")
+    steps = ladder_rungs(None, 100, noise)
+    assert [step.name for step in steps] == ["exact", "shots", "transpiled", "noise", "mitigated"]
