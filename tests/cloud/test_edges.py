@@ -236,6 +236,6 @@ def test_nothing_behind_an_error_shows_a_key_that_the_vendor_echoed(ionq, status
     assert "***" in str(links) and IONQ_TOKEN not in str([(str(link), link.args) for link in links])
 
 
-def test_promises_are_those_of_unmitigated_values():
-    with pytest.raises(ValueError, match="leave mitigation out"):
+def test_promises_count_submissions_without_a_calibration():
+    with pytest.raises(ValueError, match="leave mitigation=readout out"):
         check_engine("ibm-fake:manila?shots=500&mitigation=readout,zne")

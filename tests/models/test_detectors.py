@@ -218,7 +218,7 @@ def test_the_fidelity_is_that_of_the_trash():
     inside = np.abs(model.scaler_.transform(rows)).max(axis=1) < 1.5
     assert (scores[inside] >= 0).all()
     assert 1 - scores[inside].mean() < model.loss_curve_[0]
-    assert QuantumAutoencoderDetector(epochs=1, n_trash=3).fit(rows).module_.circuit.n_qubits == 4
+    assert QuantumAutoencoderDetector(epochs=1, n_trash=3, random_state=0).fit(rows).module_.circuit.n_qubits == 4
     with pytest.raises(ValueError, match="expected fewer trash qubits than the 4 qubits, got 4"):
         QuantumAutoencoderDetector(n_trash=4).fit(rows)
 
