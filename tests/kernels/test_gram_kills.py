@@ -103,8 +103,9 @@ def cluster() -> Iterator[distributed.LocalCluster]:
 
 def worker_pids(cluster: distributed.LocalCluster) -> list[int]:
     """Of workers that have started: a nanny gives its worker up if that dies before it has."""
-    known = set(cluster.scheduler.workers)
-    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid and nanny.worker_address in known]
+    known = {state.pid for state in list(cluster.scheduler.workers.values())}
+    nannies = [nanny for nanny in cluster.workers.values() if nanny.status == distributed.Status.running]
+    return [nanny.pid for nanny in nannies if nanny.pid in known]
 
 
 def kill_workers(cluster: distributed.LocalCluster, times: int, pause: float, work: Callable[[], Any]) -> int:
