@@ -16,6 +16,13 @@ class CircuitTooLargeError(MemoryError):
     """A circuit needs more memory than the machine has; raised before anything is allocated."""
 
 
+class NotFiniteError(ValueError):
+    """An angle is NaN or infinite."""
+
+    def __init__(self, what: str = "angles") -> None:
+        super().__init__(f"expected finite {what}, got NaN or infinity; check the data and the learning rate")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """A ``ValueError`` for an unknown name, with the nearest known names.
 

@@ -22,10 +22,11 @@ from qworkbench.engines.base import (
     Expectation,
     Program,
     Usage,
+    check_finite,
     check_observables,
 )
 from qworkbench.engines.registry import open_engine
-from qworkbench.errors import unknown_name
+from qworkbench.errors import NotFiniteError, unknown_name
 from qworkbench.lowering import Angles, lower
 
 
@@ -181,31 +182,40 @@ class QuantumLayer(nn.Module):
             TypeError: If the inputs are not floating.
             ValueError: If the shape is wrong, or an input or weight is not finite.
         """
-        with full_precision(self.weights.device):
-            angles = self._angles(inputs)
-            return _Expectation.apply(angles.shared, angles.per_sample, self._open()[1]).to(inputs.dtype)
+        try:
+            with full_precision(self.weights.device):
+                angles, program = self._angles(inputs)
+                mean: torch.Tensor = _Expectation.apply(angles.shared, angles.per_sample, program)
+        except NotFiniteError:
+            raise self._named(inputs) from None
+        return mean if mean.dtype == inputs.dtype else mean.to(inputs.dtype)
 
     def estimate(self, inputs: torch.Tensor) -> Expectation:
         """Expectation values with their standard errors, each ``(B, n_observables)``; no gradient."""
-        with torch.no_grad(), full_precision(self.weights.device):
-            return self._open()[1].run(self._angles(inputs))
+        try:
+            with torch.no_grad(), full_precision(self.weights.device):
+                angles, program = self._angles(inputs)
+                return program.run(angles)
+        except NotFiniteError:
+            raise self._named(inputs) from None
 
-    def _angles(self, inputs: torch.Tensor) -> Angles:
+    def _named(self, inputs: torch.Tensor) -> NotFiniteError:
+        """The error about angles, by the name of what made them so."""
+        named = (("inputs", inputs), ("weights", self.weights))
+        return NotFiniteError(next((name for name, values in named if not torch.isfinite(values).all()), "angles"))
+
+    def _angles(self, inputs: torch.Tensor) -> tuple[Angles, Program]:
+        """Angles, finite unless the program looks itself, and the program."""
         if not torch.is_tensor(inputs) or not inputs.is_floating_point():
             kind = inputs.dtype if torch.is_tensor(inputs) else type(inputs).__name__
             raise TypeError(f"expected a floating torch tensor, got {kind}")
         if inputs.dim() != 2 or inputs.shape[1] != self.n_inputs:
             raise ValueError(f"expected inputs of shape (B, {self.n_inputs}), got {tuple(inputs.shape)}")
         compute = torch.float32 if inputs.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
-        inputs, weights = inputs.to(compute), self.weights.to(compute)
-        angles = self._lowered.angles(inputs, weights)
-        # One sum finds what is not finite; that it may overflow by itself is looked into before anything is said.
-        total = float(angles.shared.detach().sum() + angles.per_sample.detach().sum())
-        if not (math.isfinite(total) or all(torch.isfinite(part).all() for part in angles)):
-            named = (("inputs", inputs), ("weights", weights))
-            wrong = next((name for name, values in named if not torch.isfinite(values).all()), "angles")
-            raise ValueError(f"expected finite {wrong}, got NaN or infinity; check the data and the learning rate")
-        return angles
+        angles, program = self._lowered.angles(inputs.to(compute), self.weights.to(compute)), self._open()[1]
+        if not getattr(program, "refuses_not_finite", False):
+            check_finite(angles)
+        return angles, program
 
     def with_backend(self, backend: Any, *, gradient: str = "auto") -> QuantumLayer:
         """The same circuit and a copy of the weights on another backend."""

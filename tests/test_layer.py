@@ -12,7 +12,15 @@ from qiskit.primitives import StatevectorEstimator, StatevectorSampler
 from qiskit.quantum_info import SparsePauliOp
 from torch import nn
 
-from circuits import ParameterizedCircuit, data_reuploading, from_qasm, strongly_entangling, z_each, zz_feature_map
+from circuits import (
+    ParameterizedCircuit,
+    angle_encoding,
+    data_reuploading,
+    from_qasm,
+    strongly_entangling,
+    z_each,
+    zz_feature_map,
+)
 from qworkbench import reference
 from qworkbench.errors import CircuitTooLargeError
 from qworkbench.layer import QuantumLayer
@@ -253,12 +261,23 @@ def test_bad_inputs_are_refused(bad, error, message):
         layer()(bad)
 
 
-def test_weights_that_are_not_finite_are_refused():
-    model = layer()
+@pytest.mark.parametrize("backend", ["statevector", "statevector?executor=torch", "aer", "pennylane:lightning.qubit"])
+def test_what_is_not_finite_is_refused_by_name_and_counts_nothing(backend):
+    model = layer(backend)
+    with pytest.raises(ValueError, match="finite inputs"):
+        model(inputs() * torch.inf)
     with torch.no_grad():
-        model.weights[0] = torch.nan
-    with pytest.raises(ValueError, match="finite weights"):
-        model(inputs())
+        model.weights[-1] = torch.nan
+    for call in (model, model.estimate):
+        with pytest.raises(ValueError, match="finite weights"):
+            call(inputs())
+    assert model.usage["circuits"] == 0
+
+
+@pytest.mark.parametrize("backend", ["statevector", "statevector?executor=torch"])
+def test_finite_numbers_whose_sum_overflows_are_taken(backend):
+    model = QuantumLayer(angle_encoding(2), z_each(2), backend)
+    assert torch.isfinite(model(torch.full((2, 2), 3e38))).all()
 
 
 def test_angles_that_are_not_finite_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -12,7 +13,7 @@ import psutil
 import torch
 from qiskit.quantum_info import SparsePauliOp
 
-from qworkbench.errors import CircuitTooLargeError
+from qworkbench.errors import CircuitTooLargeError, NotFiniteError
 from qworkbench.lowering import Angles, LoweredCircuit
 
 ALWAYS_FITS = 2**26
@@ -31,7 +32,11 @@ class Program(Protocol):
     """A compiled circuit with its observables."""
 
     def run(self, angles: Angles) -> Expectation:
-        """Expectation values of a batch: one submission."""
+        """Expectation values of a batch: one submission.
+
+        Angles are finite, unless the program has an attribute ``refuses_not_finite`` that is true: then it raises
+        ``NotFiniteError`` if one is not.
+        """
         ...
 
     def vjp(self, angles: Angles, cotangent: torch.Tensor, needs: tuple[bool, bool] = (True, True)) -> Angles:
@@ -52,6 +57,20 @@ class DifferentiableProgram(Protocol):
     def expectation(self, angles: Angles) -> torch.Tensor:
         """Means of shape ``(N, O)`` with a torch graph."""
         ...
+
+
+def check_finite(angles: Angles) -> None:
+    """Refuse angles that are NaN or infinite.
+
+    Raises:
+        NotFiniteError: If there is one.
+    """
+    if angles.per_sample.is_meta:  # shapes without numbers
+        return
+    # One sum finds them; that it may overflow by itself is looked into before anything is said.
+    total = float(angles.shared.detach().sum() + angles.per_sample.detach().sum())
+    if not (math.isfinite(total) or all(torch.isfinite(part).all() for part in angles)):
+        raise NotFiniteError
 
 
 class Sampler(Protocol):

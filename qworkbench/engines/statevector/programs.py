@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from qiskit.quantum_info import SparsePauliOp
 
-from qworkbench.engines.base import Expectation, Usage, check_memory
+from qworkbench.engines.base import Expectation, Usage, check_finite, check_memory
 from qworkbench.engines.measurement import MeasurementPlan, basis_change, measured_pairs
 from qworkbench.engines.statevector.executors import Executors
 from qworkbench.engines.statevector.observables import PauliSums
@@ -96,6 +96,8 @@ class StatevectorProgram:
     The native executor serves CPU tensors; torch serves every other device, and derivatives of higher order.
     """
 
+    refuses_not_finite = True
+
     def __init__(
         self, circuit: LoweredCircuit, observables: Sequence[SparsePauliOp], usage: Usage, executor: str = "auto"
     ) -> None:
@@ -112,13 +114,16 @@ class StatevectorProgram:
 
     def run(self, angles: Angles) -> Expectation:
         """See ``Program``; no standard error, since the values are exact."""
-        self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
         native = self._executors.native(angles)
         if native is not None:
-            return exactly(native.mean(angles, angles.shared.requires_grad or angles.per_sample.requires_grad))
-        with torch.no_grad():
-            chunks = self._executors.simulator(angles).chunks(angles)
-            return exactly(torch.cat([self.expectation(chunk) for _, chunk in chunks]))
+            mean = native.mean(angles, angles.shared.requires_grad or angles.per_sample.requires_grad)
+        else:
+            check_finite(angles)
+            with torch.no_grad():
+                chunks = self._executors.simulator(angles).chunks(angles)
+                mean = torch.cat([self.expectation(chunk) for _, chunk in chunks])
+        self._usage.add(circuits=angles.per_sample.shape[0], submissions=1)
+        return exactly(mean)
 
     def evaluate(self, rows: torch.Tensor) -> Expectation:
         """Expectation values with every slot given per sample, shape ``(M, K)``."""

@@ -18,6 +18,7 @@ from qworkbench.engines.statevector.native import walk
 from qworkbench.engines.statevector.native.plan import absorb_last, make_plan, make_strings
 from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
 from qworkbench.engines.statevector.passes import Pass, compile_passes
+from qworkbench.errors import NotFiniteError
 from qworkbench.lowering import Angles, LoweredCircuit
 
 CHUNK_BYTES = 2**15
@@ -189,7 +190,9 @@ class NativeExecutor:
 
     def _forward(self, space: Workspace, angles: Angles, keep: bool, means: torch.Tensor | None = None) -> np.ndarray:
         """Fills ``means``, if given; returns planes of the states, one chunk after the other, or nothing."""
-        walk.rows_of(self._rows[2:], space.turns, *addresses(angles))
+        if not walk.rows_of(self._rows[2:], space.turns, *addresses(angles)):
+            self._give(space)
+            raise NotFiniteError
         kept = aligned(self._n_kept(space) if keep else 0, DTYPES[space.key[1]])
 
         def walk_on(*task: object) -> None:

@@ -233,12 +233,15 @@ def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_
 
 @cached
 def rows_of(rows, turns, shared_at, samples_at):
-    """Notes the angles of a batch in ``turns``, adds them up to rows, and takes cosines and sines."""
+    """Notes the angles of a batch in ``turns``, adds them up to rows, and takes cosines and sines.
+
+    Returns whether all angles are finite.
+    """
     row, own, slot, coefficient = rows
     shared, per_sample = pointer(turns[0]), pointer(turns[1])
     n_shared, (n_samples, n_angles) = len(turns[0]), turns[1].shape
-    copy(pointer_at(shared_at, shared), shared, n_shared)
-    copy(pointer_at(samples_at, shared), per_sample, n_samples * n_angles)
+    finite = note(pointer_at(shared_at, shared), shared, n_shared)
+    finite &= note(pointer_at(samples_at, shared), per_sample, n_samples * n_angles)
     shared_rows, sampled_rows, padded = pointer(turns[2]), pointer(turns[3]), turns[3].shape[2]
     for j in range(turns[2].size):
         shared_rows[j] = 0
@@ -257,13 +260,17 @@ def rows_of(rows, turns, shared_at, samples_at):
             sampled_rows[2 * row[t] * padded + n] += factor * angle
     turn(shared_rows, len(turns[2]), np.int64(1))
     turn(sampled_rows, len(turns[3]), padded)
+    return finite
 
 
 @njit(**JIT)
-def copy(source, target, size):
-    """Some numbers."""
+def note(source, target, size):
+    """Copies numbers; whether all are finite."""
+    finite = True
     for j in range(size):
         target[j] = source[j]
+        finite &= math.isfinite(source[j])
+    return finite
 
 
 @njit(**JIT)
