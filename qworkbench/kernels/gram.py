@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,7 +105,7 @@ class _Job:
         root = seed if self.kernel.seed is None else self.kernel.seed
         for tile in tiles:
             y = None if self.plan.symmetric and tile.on_diagonal() else self.right[tile.columns]
-            yield TileTask(tile, self.kernel, key, tile_seed(key, root, tile), self.left[tile.rows], y)
+            yield TileTask(tile, tile_seed(key, root, tile), self.left[tile.rows], y)
 
 
 def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _Job:
@@ -174,7 +175,7 @@ def _compute(
         return
     try:
         with pool as workers:
-            for task, (values, seconds) in workers.map_unordered(_timed, job.tasks(seed, missing)):
+            for task, (values, seconds) in workers.map_unordered(partial(_timed, job.kernel), job.tasks(seed, missing)):
                 store.store(task.tile, values, seconds)
                 done += 1
                 if progress is not None:
@@ -184,7 +185,7 @@ def _compute(
         raise KeyboardInterrupt(f"interrupted with {done} of {total} tiles done") from None
 
 
-def _timed(task: TileTask) -> tuple[np.ndarray, float]:
+def _timed(kernel: TileKernel, task: TileTask) -> tuple[np.ndarray, float]:
     start = time.perf_counter()
-    values = compute_tile(task)
+    values = compute_tile(kernel, task)
     return values, time.perf_counter() - start

@@ -248,12 +248,9 @@ def default_tile(kernel: TileKernel, n_rows: int, n_columns: int) -> int:
 
 
 class TileTask(NamedTuple):
-    """All that a worker needs."""
+    """What a worker needs beside the kernel, which all tiles share."""
 
     tile: Tile
-    kernel: TileKernel
-    key: str
-    """Digest of the kernel's identity."""
     seed: int
     x: np.ndarray
     """Shape ``(rows, F)``."""
@@ -264,13 +261,13 @@ class TileTask(NamedTuple):
 _opened = threading.local()
 
 
-def compute_tile(task: TileTask) -> np.ndarray:
+def compute_tile(kernel: TileKernel, task: TileTask) -> np.ndarray:
     """The values of a tile, shape ``(rows, columns)``, float64.
 
     Raises:
         RuntimeError: If the kernel returns another shape, or a value that is not finite.
     """
-    values = np.ascontiguousarray(_open(task)(task.x, task.y), dtype=np.float64)
+    values = np.ascontiguousarray(_open(kernel, task.seed)(task.x, task.y), dtype=np.float64)
     expected = (len(task.x), len(task.x if task.y is None else task.y))
     if values.shape != expected or not np.isfinite(values).all():
         state = f"shape {values.shape}" if values.shape != expected else "NaN or infinity"
@@ -281,12 +278,12 @@ def compute_tile(task: TileTask) -> np.ndarray:
     return values
 
 
-def _open(task: TileTask) -> Matrix:
+def _open(kernel: TileKernel, seed: int) -> Matrix:
     """The opened kernel of this thread, kept for the next tile unless it is random."""
-    if task.kernel.sampled:
-        return task.kernel.open(task.seed)
-    if getattr(_opened, "key", None) != task.key:
-        _opened.key, _opened.matrix = task.key, task.kernel.open(task.seed)
+    if kernel.sampled:
+        return kernel.open(seed)
+    if getattr(_opened, "kernel", None) is not kernel:
+        _opened.kernel, _opened.matrix = kernel, kernel.open(seed)
     matrix: Matrix = _opened.matrix
     return matrix
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -23,6 +25,8 @@ SCHEMES = ("tcp://", "tls://", "ucx://", "ws://", "wss://", "inproc://")
 ROUNDS = 6
 """How often a task is handed to Dask again after it went down with four workers (Dask's ``allowed-failures``)."""
 CONNECT_SECONDS = 30
+PROBE_SECONDS = 1
+"""The longest that reaching a worker may take for results to be fetched there."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -114,7 +118,7 @@ def _local_cluster(n_workers: int) -> Iterator[Workers]:
             protocol="tls",
         )
         stack.enter_context(cluster)
-        yield DaskWorkers(stack.enter_context(distributed.Client(cluster)))
+        yield DaskWorkers(stack.enter_context(distributed.Client(cluster, direct_to_workers=True)))
 
 
 @contextmanager
@@ -131,7 +135,20 @@ def _cluster(url: str) -> Iterator[Workers]:
             raise ConnectionError(
                 f"the Dask scheduler at {url} has no workers; start some: dask worker {url}"
             ) from None
+        client.direct_to_workers = _reachable(client)
         yield DaskWorkers(client)
+
+
+def _reachable(client: Any) -> bool:
+    """Whether results can be fetched from the workers themselves: by way of the scheduler each is copied twice."""
+    addresses = [urlsplit(address) for address in client.nthreads()]
+    try:
+        for address in addresses:
+            with socket.create_connection((address.hostname, address.port), PROBE_SECONDS):
+                pass
+    except (OSError, ValueError):  # another network, or one that killed it is not there any more
+        return False
+    return all(address.scheme in ("tcp", "tls") for address in addresses)
 
 
 def _distributed() -> Any:
@@ -149,10 +166,11 @@ class DaskWorkers:
         distributed, cloudpickle = _distributed(), require("cloudpickle", "dask", "computing on Dask")
         waiting, running = iter(tasks), {}
         finished = distributed.as_completed()
+        # As bytes: a class that a worker lacks is then an error of the task; Dask itself would wait for ever.
+        pickled = cloudpickle.dumps(work)
 
         def submit(task: Any, failed: int) -> None:
-            # As bytes: a class that a worker lacks is then an error of the task; Dask itself would wait for ever.
-            future = self._client.submit(_alone, cloudpickle.dumps((work, task)), pure=False)
+            future = self._client.submit(_alone, pickled, cloudpickle.dumps(task), pure=False)
             running[future] = (task, failed)
             finished.add(future)
 
@@ -188,8 +206,13 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _alone(pickled: bytes) -> Any:
+@lru_cache(maxsize=1)
+def _unpickled(work: bytes) -> Any:
+    """The same object for the same bytes: what it opened for the last task is at hand for the next."""
+    return pickle.loads(work)
+
+
+def _alone(work: bytes, task: bytes) -> Any:
     """Do pickled work on its pickled task, on one thread: the number of threads would show in the last bits."""
     _one_thread()
-    work, task = pickle.loads(pickled)
-    return work(task)
+    return _unpickled(work)(pickle.loads(task))

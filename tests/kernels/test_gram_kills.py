@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,13 @@ class Deadly:
 
 
 def test_a_tile_that_kills_every_worker_is_given_up(
-    cluster: distributed.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: distributed.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr(workers, "ROUNDS", 0)
     with pytest.raises(ModuleNotFoundError):  # workers cannot import a test
         gram_matrix(Deadly(), np.arange(8.0)[:, None], scheduler=cluster.scheduler_address)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    request.addfinalizer(lambda: cloudpickle.unregister_pickle_by_value(sys.modules[__name__]))
     with pytest.raises(RuntimeError, match=r"went down with its worker .* take smaller tiles"):
         gram_matrix(Deadly(), np.arange(8.0)[:, None], out=tmp_path, scheduler=cluster.scheduler_address)
     # How many of the two harmless tiles are done by then is a race; what is done stays.
@@ -202,6 +204,68 @@ def test_a_lost_scheduler_says_so_and_loses_no_tile(tmp_path: Path) -> None:
             gram_matrix(kernel, rows, out=tmp_path, tile=TILE, scheduler=cluster.scheduler_address, progress=progress)
     assert n_finished(tmp_path) >= 2
     assert array_digest(gram_matrix(kernel, rows, out=tmp_path, tile=TILE)) == undisturbed()
+
+
+@dataclass(frozen=True)
+class Noting:
+    """Notes each opening, with the process that does it."""
+
+    file: Path
+    n_inputs: int = 1
+    sampled: bool = False
+    seed: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        return {"kernel": "noting"}
+
+    def tile_rows(self) -> int:
+        return 3
+
+    def open(self, seed: int) -> Any:
+        with self.file.open("a") as stream:
+            stream.write(f"{os.getpid()}\n")
+        return lambda x, y: x @ (x if y is None else y).T
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    """Workers cannot import a test."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.mark.usefixtures("by_value")
+def test_a_worker_opens_a_kernel_once_and_is_asked_for_its_tiles(
+    cluster: distributed.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way_of_the_scheduler: list[Any] = []
+    gather = cluster.scheduler.handlers["gather"]
+    monkeypatch.setitem(
+        cluster.scheduler.handlers,
+        "gather",
+        lambda *args, **kwargs: by_way_of_the_scheduler.append(kwargs) or gather(*args, **kwargs),
+    )
+    kernel, rows = Noting(tmp_path / "openings"), np.arange(30.0)[:, None]
+    for n_rows in (30, 20):
+        found = gram_matrix(kernel, rows[:n_rows], scheduler=cluster.scheduler_address)
+        np.testing.assert_array_equal(found, (rows @ rows.T)[:n_rows, :n_rows])
+    openings = [pid for pid in map(int, kernel.file.read_text().split()) if pid != os.getpid()]
+    assert openings and len(set(openings)) == len(openings)
+    assert not by_way_of_the_scheduler
+
+
+@pytest.mark.usefixtures("by_value")
+def test_workers_out_of_reach_answer_by_way_of_the_scheduler(
+    cluster: distributed.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(workers.socket, "create_connection", unreachable)
+    rows = np.arange(9.0)[:, None]
+    found = gram_matrix(Noting(tmp_path / "openings"), rows, scheduler=cluster.scheduler_address)
+    np.testing.assert_array_equal(found, rows @ rows.T)
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
