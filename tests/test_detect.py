@@ -123,6 +123,7 @@ def test_the_page_shows_what_was_found(detect: Detect) -> None:
     assert "Against the labels" not in page and "Training" in page
 
 
+@pytest.mark.filterwarnings("ignore:the detector by itself:sklearn.exceptions.ConvergenceWarning")
 def test_a_classical_part_of_the_score_is_said(detect: Detect) -> None:
     corners = pd.DataFrame(np.random.default_rng(0).choice([-1.0, 1.0], (200, 2)), columns=["a", "b"])
     corners.to_csv("corners.csv", index=False)

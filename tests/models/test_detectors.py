@@ -16,7 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qworkbench.baselines import BASELINES
+from qworkbench.comparison.planning import CountingRunner, plan
 from qworkbench.datasets import load_dataset
+from qworkbench.engines.runners import CircuitEngine
 from qworkbench.errors import MissingExtraError
 from qworkbench.models import (
     AutoencoderDetector,
@@ -25,6 +27,7 @@ from qworkbench.models import (
     QGANDetector,
     QuantumAutoencoderDetector,
     QuantumDeepSVDD,
+    QuantumOneClassSVM,
 )
 from qworkbench.models.registry import MODELS
 from qworkbench.models.safeguard import safeguard_summary
@@ -146,6 +149,21 @@ def test_of_rows_that_are_all_the_same_none_is_odder(name):
     model = DETECTORS[name].factory(1).fit(train)
     assert noise_auc(model, train, 1) == 0.5
     assert model.score_samples(train + 1)[0] < model.score_samples(train)[0]
+
+
+@pytest.mark.parametrize("kernel", ["fidelity", "projected"])
+def test_the_check_of_a_kernel_machine_spends_no_shots(kernel):
+    train = background(SETS["collider"], 0)[:24]
+    model = QuantumOneClassSVM(kernel=kernel, random_state=0)
+    asked = plan(model, train, None, "aer?shots=50")[0][0]
+    counted = CircuitEngine(runner := CountingRunner(), 50, 0, "test")
+    clone(model).set_params(backend=counted).fit(train)
+    fitted = clone(model).set_params(backend="aer?shots=50").fit(train)
+    assert runner.sizes.total() == fitted.usage_["submissions"]
+    assert (asked.circuits, asked.shots) == (fitted.usage_["circuits"], fitted.usage_["shots"])
+    # The areas are those of the model without the noise of its shots.
+    exact = clone(model).fit(train)
+    assert abs(fitted.safeguard_.own_auc_ - exact.safeguard_.own_auc_) < 0.1
 
 
 def test_where_no_single_feature_tells_the_nearest_row_does():
