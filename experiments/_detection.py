@@ -21,6 +21,7 @@ from qworkbench.comparison.preprocessing import pipeline
 from qworkbench.datasets import load_dataset
 from qworkbench.detection import contaminated, detection_metrics, seed_spread
 from qworkbench.errors import MissingExtraError, unknown_name
+from qworkbench.models.safeguard import safeguard_summary
 from qworkbench.runs import RunRecord
 from qworkbench.stats import auc_difference
 
@@ -191,8 +192,13 @@ def _scores(
     else:
         with running_on(model, backend, seed) as usage:
             scores = -model.score_samples(test)
-    info = {"n_parameters": n_parameters(model), "fit_seconds": fitted - start, "cut": cut}
-    return scores, info | usage
+    info = {
+        "n_parameters": n_parameters(model),
+        "fit_seconds": fitted - start,
+        "cut": cut,
+        "safeguard": safeguard_summary(model),
+    }
+    return scores, {**info, **usage}
 
 
 def _measured(
@@ -293,6 +299,21 @@ def dominated(measured: Sequence[RunRecord], setting: str, metric: str = "score"
     tests = _delong(measured, setting, opponent) if best == QGAN else ""
     count = f"{len(better)} of {len(means[False])} classical detectors have the higher mean"
     return f"{word}: {setting}: {opponent} minus {best} = {text}{tests}; {count}"
+
+
+def classical_parts(measured: Iterable[RunRecord]) -> str:
+    """In how many trainings of guarded detectors part of the score is classical, and where the most of it is."""
+    shares = {
+        (record.spec["row"], record.spec["problem"]): float(guard["classical_share"])
+        for record in measured
+        if (guard := record.info.get("safeguard")) is not None
+    }
+    found = [value for value in shares.values() if value]
+    text = f"measured: the safeguard added a classical part to the score in {len(found)} of {len(shares)} trainings"
+    if not found:
+        return text
+    (row, seed), most = max(shares.items(), key=lambda item: item[1])
+    return f"{text}; the largest is {most:.0%} of the spread ({row}, seed {seed})"
 
 
 def _delong(measured: Iterable[RunRecord], setting: str, opponent: str) -> str:

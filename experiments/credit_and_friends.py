@@ -16,7 +16,18 @@ from typing import Self
 import numpy as np
 
 from experiments._cli import main
-from experiments._detection import MARGIN, Problem, Setting, by_seed, detectors, difference, dominated, part, split
+from experiments._detection import (
+    MARGIN,
+    Problem,
+    Setting,
+    by_seed,
+    classical_parts,
+    detectors,
+    difference,
+    dominated,
+    part,
+    split,
+)
 from experiments._rows import records
 from qworkbench.errors import MissingExtraError
 from qworkbench.runs import RunRecord
@@ -107,6 +118,7 @@ def verdicts(measured: Sequence[RunRecord]) -> list[str]:
     lines += [dominated(measured, setting) for setting in settings]
     word = next((w for w in ("not reproduced", "undecided") if w in words), "reproduced")
     counts = ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words))
+    lines.append(classical_parts(measured))
     return [*lines, f"{word}: F1 on par with the best classical detector on every table: {counts}"]
 
 

@@ -16,7 +16,18 @@ from typing import Self
 import numpy as np
 
 from experiments._cli import main
-from experiments._detection import QGAN, Problem, Setting, by_seed, detectors, difference, dominated, fewer_data, part
+from experiments._detection import (
+    QGAN,
+    Problem,
+    Setting,
+    by_seed,
+    classical_parts,
+    detectors,
+    difference,
+    dominated,
+    fewer_data,
+    part,
+)
 from experiments._rows import records
 from qworkbench.datasets import load_dataset
 from qworkbench.runs import RunRecord
@@ -174,7 +185,7 @@ def verdicts(measured: Sequence[RunRecord]) -> list[str]:
     for before, after in pairwise(ladder):
         text = difference(by_seed(measured, QGAN, after), by_seed(measured, QGAN, before))[0]
         lines.append(f"measured: mean AUC of qgan, {after} minus {before.split(', ')[-1]} = {text}")
-    return lines
+    return [*lines, classical_parts(measured)]
 
 
 if __name__ == "__main__":

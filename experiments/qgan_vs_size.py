@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from experiments._cli import main
-from experiments._detection import Setting, detectors, dominated, fewer_data, part, split
+from experiments._detection import Setting, classical_parts, detectors, dominated, fewer_data, part, split
 from experiments._rows import records
 from qworkbench.runs import RunRecord
 
@@ -62,7 +62,7 @@ def verdicts(measured: Sequence[RunRecord]) -> list[str]:
     """The claim at every size that has a tenfold one, and who beats the best quantum detector."""
     swept = sorted({record.spec["n_train"] for record in measured})
     lines = [fewer_data(measured, f"N = {n}", f"N = {10 * n}") for n in swept if 10 * n in swept]
-    return lines + [dominated(measured, f"N = {n}") for n in swept]
+    return [*lines, *(dominated(measured, f"N = {n}") for n in swept), classical_parts(measured)]
 
 
 if __name__ == "__main__":

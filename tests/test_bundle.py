@@ -49,6 +49,7 @@ from qworkbench import (
     VariationalRegressor,
     bundle,
 )
+from qworkbench.baselines import BASELINES
 from qworkbench.bundle import check_savable, load, read_info, save
 from qworkbench.models import (
     AutoencoderDetector,
@@ -234,6 +235,9 @@ def test_what_cannot_be_saved_is_named_with_what_can(tmp_path: Path) -> None:
         check_savable(forest)
     with pytest.raises(TypeError, match=message):
         save(forest.fit(X, LABELS), tmp_path / "model.qwb")
+    for name in ("isolation_forest", "lof", "pyod_hbos"):
+        with pytest.raises(TypeError, match=r"same rows and --seed give the same scores\), or .*: AutoencoderDetector"):
+            check_savable(BASELINES[name].factory(0))
     with pytest.raises(NotFittedError):
         save(VariationalClassifier(), tmp_path / "model.qwb")
     with pytest.raises(TypeError, match=r"model\.random_state: RandomState cannot be saved"):
@@ -288,8 +292,17 @@ def rewritten(path: Path, **changes: Any) -> Path:
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = save(LogisticRegression().fit(X, LABELS), tmp_path / "model.qwb")
-    with pytest.raises(NewerSchemaError, match="schema 99, this version reads up to 1: upgrade qworkbench"):
+    with pytest.raises(NewerSchemaError, match="schema 99, this version reads up to 2: upgrade qworkbench"):
         load(rewritten(path, schema=99))
+
+
+def test_a_detector_older_than_its_score_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    for model in (QuantumOneClassSVM(), make_pipeline(StandardScaler(), QuantumDeepSVDD(**QUICK))):
+        path = rewritten(save(model.fit(X), tmp_path / "old.qwb"), schema=1, versions={"qworkbench": "0.0.7"})
+        with pytest.raises(ValueError, match=r"old\.qwb, written by qworkbench 0\.0\.7: its Quantum.* train it again"):
+            load(path)
+    path = rewritten(save(LogisticRegression().fit(X, LABELS), tmp_path / "other.qwb"), schema=1)
+    assert (load(path).predict(X) == LogisticRegression().fit(X, LABELS).predict(X)).all()
 
 
 @pytest.mark.parametrize(
@@ -342,7 +355,7 @@ def test_arrays_keep_type_shape_and_layout(dtype: str, shape: tuple[int, ...], t
     values = np.asfortranarray(np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype))
     writer = Writer()
     tree = json.loads(json.dumps(writer.node(values, "a")))
-    other = Reader(load_arrays(save_arrays(writer.arrays)), {}).node(tree)
+    other = Reader(load_arrays(save_arrays(writer.arrays)), {}, 2, "file").node(tree)
     assert (other.dtype, other.shape) == (values.dtype, values.shape)
     np.testing.assert_array_equal(other, values)
     if values.dtype.kind not in "OU":
@@ -356,10 +369,10 @@ def test_plain_values_come_back() -> None:
 
     values = {"a": (1, [None, True], 0.1), 2: float("inf"), ("x", 1): np.float32(1.5), "s": np.str_("ä")}
     writer = Writer()
-    other = Reader(writer.arrays, {}).node(json.loads(json.dumps(writer.node(values, "v"))))
+    other = Reader(writer.arrays, {}, 2, "file").node(json.loads(json.dumps(writer.node(values, "v"))))
     assert other == values
     assert [type(v) for v in other.values()] == [type(v) for v in values.values()]
-    nan = Reader({}, {}).node(Writer().node(float("nan"), "v"))
+    nan = Reader({}, {}, 2, "file").node(Writer().node(float("nan"), "v"))
     assert np.isnan(nan)
 
 

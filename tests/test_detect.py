@@ -123,6 +123,18 @@ def test_the_page_shows_what_was_found(detect: Detect) -> None:
     assert "Against the labels" not in page and "Training" in page
 
 
+@pytest.mark.filterwarnings("ignore:the detector by itself:sklearn.exceptions.ConvergenceWarning")
+def test_a_classical_part_of_the_score_is_said(detect: Detect) -> None:
+    corners = pd.DataFrame(np.random.default_rng(0).choice([-1.0, 1.0], (200, 2)), columns=["a", "b"])
+    corners.to_csv("corners.csv", index=False)
+    options = ("-m", "quantum_one_class_svm", "--report", "page.html", "--out", "s.csv")
+    guard = detect("corners.csv", *options)["safeguard"]
+    assert guard["own_auc"] < 0.5 < guard["noise_auc"]
+    text = f"{100 * guard['classical_share']:.0f} % of the score's spread"
+    assert text in " ".join(Path("page.html").read_text(encoding="utf-8").split())
+    assert detect("background.csv", "-m", "gmm")["safeguard"] is None
+
+
 def test_several_files_are_scored_in_turn(detect: Detect) -> None:
     found = detect("background.csv", "new.csv", "background.csv", "-m", "mahalanobis")
     assert found["source"] == ["new.csv"] * 300 + ["background.csv"] * 400

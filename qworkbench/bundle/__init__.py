@@ -29,7 +29,8 @@ from qworkbench.runs import NewerSchemaError, versions
 __all__ = ["check_savable", "load", "read_info", "save"]
 
 MAGIC = b"QWBUNDLE"
-SCHEMA = 1
+SCHEMA = 2
+"""2: detectors have a ``Safeguard``; see ``classes.SINCE``."""
 
 
 def save(model: BaseEstimator, path: str | Path, *, info: Mapping[str, Any] | None = None) -> Path:
@@ -75,12 +76,14 @@ def load(path: str | Path, *, backend: Any = None, **given: Any) -> Any:
     Raises:
         FileNotFoundError: If there is no such file.
         NewerSchemaError: If a newer version wrote it.
-        ValueError: If it is no such file, is damaged, holds a class that is not known here, or if what was
-            given does not fit.
+        ValueError: If it is no such file, is damaged, holds a class that is not known here or a detector that is
+            older than what scores it, or if what was given does not fit.
         TypeError: If something must be given and is not, or the reverse.
     """
     arrays, metadata = _read(Path(path))
-    reader = Reader(arrays, given if backend is None else given | {"backend": backend})
+    origin = f"{path}, written by qworkbench {metadata['versions'].get('qworkbench', 'of an unknown version')}"
+    given_all = given if backend is None else given | {"backend": backend}
+    reader = Reader(arrays, given_all, int(metadata["schema"]), origin)
     # Modules draw initial weights, which are thrown away, from torch's global state: leave that as it was.
     with torch.random.fork_rng(devices=[]):
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit, qpy
 from qiskit.exceptions import QiskitError
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, OutlierMixin
 from torch import nn
 
 from circuits import AmplitudeEncodingGate
@@ -66,6 +66,20 @@ CLASSES: dict[str, str] = {
     "VariationalRegressor": "qworkbench.models.variational",
 }
 """Estimator -> module that it is imported from; files hold the name alone. Once fitted, all are plain values."""
+
+SINCE: dict[str, int] = dict.fromkeys(
+    (
+        "AutoencoderDetector",
+        "BornMachineDetector",
+        "GANDetector",
+        "QGANDetector",
+        "QuantumAutoencoderDetector",
+        "QuantumDeepSVDD",
+        "QuantumOneClassSVM",
+    ),
+    2,
+)
+"""Estimator -> the first schema whose files hold all that scores it, where that is not 1."""
 
 MODULES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "Dropout": (nn.Dropout, ("p",)),
@@ -127,4 +141,11 @@ def read_circuit(written: bytes) -> QuantumCircuit:
 def refusal(value: Any, where: str) -> TypeError:
     """What ``save`` raises for a value at the spot ``where`` that it cannot save."""
     kind = value if isinstance(value, np.dtype) else type(value).__name__
+    if isinstance(value, OutlierMixin):
+        able = [name for name in CLASSES if issubclass(class_of(name), OutlierMixin)]
+        return TypeError(
+            f"{where}: {kind} cannot be saved, since a model file holds arrays and no trees, indices or code "
+            "of other packages. Keep the training rows and score where you train (qworkbench detect TRAIN SCORE; "
+            f"the same rows and --seed give the same scores), or train a detector that can be: {', '.join(able)}"
+        )
     return TypeError(f"{where}: {kind} cannot be saved; what can: {', '.join(CLASSES)}")

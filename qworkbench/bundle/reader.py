@@ -15,7 +15,7 @@ from torch import nn
 
 from circuits import ParameterizedCircuit
 from qworkbench.backend import Backend
-from qworkbench.bundle.classes import MODULES, class_of, read_circuit
+from qworkbench.bundle.classes import MODULES, SINCE, class_of, read_circuit
 from qworkbench.errors import unknown_name
 from qworkbench.layer import QuantumLayer
 
@@ -23,8 +23,9 @@ from qworkbench.layer import QuantumLayer
 class Reader:
     """A JSON tree back to values."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], given: dict[str, Any]) -> None:
+    def __init__(self, arrays: dict[str, np.ndarray], given: dict[str, Any], schema: int, origin: str) -> None:
         self._arrays, self._given = arrays, given
+        self._schema, self._origin = schema, origin
         self.used = {"backend"}
         self._backend: Any = None
 
@@ -60,6 +61,13 @@ class Reader:
 
     def estimator(self, node: dict[str, Any]) -> BaseEstimator:
         cls = class_of(node["class"])
+        since = SINCE.get(node["class"], 1)
+        if self._schema < since:
+            raise ValueError(
+                f"{self._origin}: its {node['class']} has schema {self._schema} and lacks parts of the score that this "
+                f"version reads, expected schema {since}: train it again on the same rows and save it, or score with "
+                "the version that wrote it"
+            )
         params = {key: self.node(value) for key, value in node["params"].items() if key != "backend"}
         if "backend" in node["params"]:
             chosen = self._given.get("backend")

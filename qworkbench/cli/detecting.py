@@ -82,6 +82,8 @@ def detect(
         tally, columns = _score(fitted, streams, out, explain, seed, keep_all=as_json and out is None)
     seconds = time.perf_counter() - start
     metrics = _metrics(tally)
+    from qworkbench.models.safeguard import safeguard_summary
+
     if report is not None:
         from qworkbench.cli.detection_record import detection_record
         from qworkbench.report.detection import write_detection
@@ -89,7 +91,8 @@ def detect(
         record = detection_record(fitted, tally, metrics, [stream.name for stream in streams], seconds)
         write_detection(record, report)
     files = {"file": out, "report": report, "detector": save}
-    _deliver(tally, columns, metrics, {key: str(path) for key, path in files.items() if path is not None}, as_json)
+    written = {key: str(path) for key, path in files.items() if path is not None}
+    _deliver(tally, columns, metrics, written, as_json, safeguard_summary(fitted.pipeline))
 
 
 def _from_file(
@@ -106,12 +109,17 @@ def _from_file(
 
 
 def _deliver(
-    tally: Tally, columns: dict[str, Any], metrics: dict[str, float | None], files: dict[str, str], as_json: bool
+    tally: Tally,
+    columns: dict[str, Any],
+    metrics: dict[str, float | None],
+    files: dict[str, str],
+    as_json: bool,
+    safeguard: dict[str, float] | None,
 ) -> None:
     if as_json:
         counts = {"rows": tally.n_rows, "flagged": tally.n_flagged, "threshold": tally.threshold}
         rows = {} if "file" in files else columns
-        print_json({**rows, **counts, "metrics": metrics, **{"file": None, **files}})
+        print_json({**rows, **counts, "metrics": metrics, "safeguard": safeguard, **{"file": None, **files}})
         return
     title = f"{tally.n_rows:,} rows, {tally.n_flagged:,} flagged as anomalies"
     present(columns, tally.n_rows, title, "file" in files)
@@ -122,6 +130,11 @@ def _deliver(
     ]
     if table:
         print_table("Against the labels", ("", "value", "95 % from", "to"), table)
+    if safeguard and safeguard["classical_share"]:
+        part = (
+            "distance from the nearest training row" if safeguard["nearest_weight"] else "densities of single features"
+        )
+        note(f"{safeguard['classical_share']:.0%} of the score's spread is classical: {part}; see docs/detectors.md")
     for key, path in files.items():
         print(f"{key}: {path}")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qworkbench.attribution import attribute, method_of
 from qworkbench.cli.tally import Tally
 from qworkbench.detection import MIN_BACKGROUND, background_rejection, significance_improvement
+from qworkbench.models.safeguard import safeguard_summary
 from qworkbench.runs import RunRecord, session_record
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def detection_record(
         "histogram": _histogram(tally.scores, labels),
         "curves": None if labels is None else _curves(labels, -tally.scores),
         "losses": _losses(fitted.pipeline[-1]),
+        "safeguard": safeguard_summary(fitted.pipeline),
         **_reasons(fitted, tally),
         "session": session_record().info,
     }

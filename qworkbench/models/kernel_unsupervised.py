@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -19,12 +20,18 @@ from qworkbench.models.detector import ThresholdedDetector
 from qworkbench.models.kernel_machine import KernelMachine
 from qworkbench.models.safeguard import Safeguard, draw_trial
 
+MOST_SIMULATED = 16
+"""Qubits up to which the check against noise is simulated where shots cost something."""
+PLAIN = ("fidelity", "projected")
+"""Kernels whose check can be: those without settings of their own, which may ask for shots."""
+
 
 class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
     """A one-class support vector machine on a quantum kernel (Scholkopf et al. 2001).
 
     Angles are periodic: an event outside the box of the training events is moved to its rim, and its distance from
-    there counts; see ``Safeguard``.
+    there counts; see ``Safeguard``, whose check a backend with shots does not run: the exact simulator does, up to 16
+    qubits and for kernels by name without options. Beyond that it is up to 1,000 events against each support vector.
 
     Args:
         feature_map: See ``QuantumKernelClassifier``, as for all but the next two.
@@ -67,8 +74,20 @@ class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
         self.n_parameters_ = int(self.solver_.dual_coef_.size)
         self.spread_ = np.where((spread := X.std(axis=0)) > 0, spread, 1.0)
         trial = draw_trial(X, self._seed)
-        self.safeguard_ = Safeguard().fit(X, trial, *self._parts(trial.rows))
+        self.safeguard_ = Safeguard().fit(X, trial, *self._unbilled()._parts(trial.rows))
         return -self.safeguard_.oddness(X, -self.solver_.score_samples(gram), np.zeros(len(X)))
+
+    def _unbilled(self) -> Self:
+        """What answers the check against noise: the exact simulator in place of a backend with shots, as far as it can.
+
+        The check asks for up to 1,000 rows against each support vector, whose number no plan can know.
+        """
+        plain = self.kernel_spec_ in PLAIN and self.circuit_ is not None and self.circuit_.n_qubits <= MOST_SIMULATED
+        if not self.usage_["shots"] or not plain:
+            return self
+        exact = copy.copy(self)
+        exact.backend = "statevector"
+        return exact
 
     def _parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Oddness of the part inside the box of the training events, and the distance from there, both ``(N,)``."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
@@ -21,7 +22,14 @@ CERTAIN = 2.0
 """Standard deviations below chance that make the case clear."""
 SHARES = (1.0, 10.0)
 """How many times the say of the rest the densities of the features get, in this order, where they are needed."""
+FLOOR = 0.5 + 1 / math.sqrt(NOISE_EVENTS)
+"""An area from which other noise stays above one half: the area is a mean over the noise of shares, which deviate by at
+most one half, so this is two standard deviations above. Below it the densities do not do."""
+NEAREST_SHARES = (1.0, 10.0, 100.0)
+"""The same for the distance from the nearest training event."""
 MOST_BINS = 20
+DECIMALS = 12
+"""Of the sum: equal events score the same, however the simulator rounds in batches of another size."""
 
 
 class Trial(NamedTuple):
@@ -58,16 +66,22 @@ def draw_trial(events: np.ndarray, seed: int) -> Trial:
 class Safeguard(BaseEstimator):
     """Adds to a model's oddness what the model cannot know, in the model's units.
 
-    ``own + a * missed + b * marginal``. *missed* is the distance of an event from what the model was shown of it: what
-    its principal components leave out and what lies beyond its angles. a gives it the same spread over the training
-    events as the model's own oddness. *marginal* is minus the log density of the features one by one, each a histogram
-    (Goldstein & Dengel 2012, HBOS). It takes part, with a warning where the case is clear, only if uniform noise in the
-    box of the training events scores as normal as they do: its mean over noise is never below that over the events
-    (Gibbs' inequality). Modes in the corners of a box, rings and binary columns need it, since every
-    model that knows a centre alone takes what lies between for more normal.
+    ``own + a * missed + b * marginal + c * nearest``. *missed* is the distance of an event from what the model was
+    shown of it: what its principal components leave out and what lies beyond its angles. a gives it the same spread
+    over the training events as the model's own oddness. The other two are classical, and take part, with a warning
+    where the case is clear, only if uniform noise in the box of the training events scores as normal as they do:
 
-    A fitted one has ``missed_weight_`` a, ``marginal_weight_`` b, ``noise_auc_`` (see ``Trial.auc``) and ``own_auc_``,
-    the same without the densities.
+    - *marginal* is minus the log density of the features one by one, each a histogram (Goldstein & Dengel 2012,
+      HBOS). Its mean over noise is never below that over the events (Gibbs' inequality). Modes in the corners of a box,
+      rings and binary columns need it, since every model that knows a centre alone takes what lies between for more
+      normal.
+    - *nearest* is the distance from the nearest of at most ``NOISE_EVENTS`` training events, in widths of the box. It
+      takes the place of the densities where these do not tell either: shells in three dimensions, whose features
+      are uniform one by one, and a handful of events. It is 0 at the events themselves, so it cannot fail there.
+
+    A fitted one has ``missed_weight_`` a, ``marginal_weight_`` b, ``nearest_weight_`` c, ``classical_share_``, the part
+    that b and c have in the spread of the score over events and noise (0: none of it, 1: all of it), ``noise_auc_``,
+    see ``Trial.auc``, and ``own_auc_``, the same without b and c.
     """
 
     def fit(self, events: np.ndarray, trial: Trial, own: np.ndarray, missed: np.ndarray) -> Self:
@@ -81,34 +95,73 @@ class Safeguard(BaseEstimator):
         """
         real = slice(trial.n_real)
         self.missed_weight_ = _spread(own[real]) / _spread(missed[real])
-        self.marginal_weight_ = 0.0
+        self.marginal_weight_ = self.nearest_weight_ = self.classical_share_ = 0.0
         self.low_, self.high_ = events.min(axis=0), events.max(axis=0)
         self.table_ = _histograms(events, self.low_, self.high_)
-        known = own + self.missed_weight_ * missed
+        self.events_ = trial.rows[:0]
+        known = _rounded(own + self.missed_weight_ * missed)
         self.own_auc_ = self.noise_auc_ = trial.auc(known)
         if self.own_auc_ < trial.safe:
             marginal = self._marginal(trial.rows)
-            for share in SHARES:
-                weight = share * _spread(known[real]) / _spread(marginal[real])
-                found = trial.auc(known + weight * marginal)
-                if found > self.noise_auc_:
-                    self.noise_auc_, self.marginal_weight_ = found, weight
-                if found >= trial.safe:
-                    break
+            unit = _spread(known[real]) / _spread(marginal[real])
+            self.marginal_weight_ = self._weight(trial, known, marginal, unit, SHARES, trial.safe)
+            self._note_share(known, self.marginal_weight_ * marginal)
+        if self.noise_auc_ < FLOOR:
+            self.events_ = trial.rows[real]
+            nearest = self._nearest(trial.rows)
+            unit = _spread(known) / _spread(nearest)
+            self.nearest_weight_ = self._weight(trial, known, nearest, unit, NEAREST_SHARES, FLOOR)
+            if self.nearest_weight_:
+                self.marginal_weight_ = 0.0
+                self._note_share(known, self.nearest_weight_ * nearest)
         if self.own_auc_ < 0.5 - CERTAIN * trial.deviation:
+            part = "distance from the nearest training row" if self.nearest_weight_ else "densities of single features"
             warnings.warn(
                 f"the detector by itself ranks its training background below uniform noise (ROC AUC {self.own_auc_:.2f}"
-                f"); with the densities of the single features, which now count too, it is {self.noise_auc_:.2f}: use "
-                "more layers or qubits, train longer, or take another detector",
+                f"); with the {part}, {self.classical_share_:.0%} of the score's spread now, it is "
+                f"{self.noise_auc_:.2f}: use more layers or qubits, train longer, or take another detector",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return self
 
+    def _weight(
+        self, trial: Trial, known: np.ndarray, part: np.ndarray, unit: float, shares: tuple[float, ...], enough: float
+    ) -> float:
+        """The first weight that gives an area of ``enough``, else the one that gives the largest; 0 if none helps."""
+        best = 0.0
+        for share in shares:
+            found = trial.auc(known + share * unit * part)
+            if found > self.noise_auc_:
+                self.noise_auc_, best = found, share * unit
+            if found >= enough:
+                break
+        return best
+
+    def _note_share(self, known: np.ndarray, classical: np.ndarray) -> None:
+        if classical.any():
+            self.classical_share_ = _spread(classical) / (_spread(classical) + _spread(known))
+
     def oddness(self, X: np.ndarray, own: np.ndarray, missed: np.ndarray) -> np.ndarray:
         """Oddness of events ``X`` of shape ``(N, F)`` of which these parts are known, shape ``(N,)``."""
         total: np.ndarray = own + self.missed_weight_ * missed
-        return total + self.marginal_weight_ * self._marginal(X) if self.marginal_weight_ else total
+        if self.marginal_weight_:
+            total = total + self.marginal_weight_ * self._marginal(X)
+        if self.nearest_weight_:
+            total = total + self.nearest_weight_ * self._nearest(X)
+        return _rounded(total)
+
+    def summary(self) -> dict[str, float]:
+        """The weights, the share of the classical part and both areas, by name, for records."""
+        names = ("missed_weight", "marginal_weight", "nearest_weight", "classical_share", "own_auc", "noise_auc")
+        return {name: float(getattr(self, f"{name}_")) for name in names}
+
+    def _nearest(self, X: np.ndarray) -> np.ndarray:
+        width = np.where(self.high_ > self.low_, self.high_ - self.low_, 1.0)
+        with np.errstate(over="ignore"):
+            scaled = [np.clip((rows - self.low_) / width, -LARGEST, LARGEST) for rows in (self.events_, X)]
+        distance: np.ndarray = cKDTree(scaled[0]).query(scaled[1])[0]
+        return distance
 
     def _marginal(self, X: np.ndarray) -> np.ndarray:
         n_bins = self.table_.shape[1]
@@ -118,6 +171,10 @@ class Safeguard(BaseEstimator):
         bins = np.clip(place, 0, n_bins - 1).astype(int)
         beyond = np.clip(np.maximum(-place, place - n_bins), 0, None)
         return (0.5 * beyond**2 - self.table_[np.arange(X.shape[1]), bins]).sum(axis=1)
+
+
+def _rounded(oddness: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(oddness) < 1, np.round(np.clip(oddness, -1, 1), DECIMALS), oddness)
 
 
 def _spread(values: np.ndarray) -> float:
@@ -133,3 +190,10 @@ def _histograms(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     bins = np.clip((X - low) / width * n_bins, 0, n_bins - 1).astype(int)
     counts = np.stack([np.bincount(column, minlength=n_bins) for column in bins.T])
     return np.log((counts + 1) / (len(X) + n_bins) * n_bins)
+
+
+def safeguard_summary(model: Any) -> dict[str, float] | None:
+    """What keeps a fitted detector, or the last step of a pipeline, above noise; None if it has no ``Safeguard``."""
+    last = model[-1] if hasattr(model, "steps") else model
+    guard = getattr(last, "safeguard_", None)
+    return None if guard is None else guard.summary()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qworkbench.baselines import BASELINES
+from qworkbench.comparison.planning import CountingRunner, plan
 from qworkbench.datasets import load_dataset
+from qworkbench.engines.runners import CircuitEngine
 from qworkbench.errors import MissingExtraError
 from qworkbench.models import (
     AutoencoderDetector,
@@ -23,8 +27,10 @@ from qworkbench.models import (
     QGANDetector,
     QuantumAutoencoderDetector,
     QuantumDeepSVDD,
+    QuantumOneClassSVM,
 )
 from qworkbench.models.registry import MODELS
+from qworkbench.models.safeguard import safeguard_summary
 
 DETECTORS = {name: entry for name, entry in (MODELS | BASELINES).items() if entry.task == "anomaly"}
 QUANTUM: list[Any] = [
@@ -53,6 +59,11 @@ HARD = (
     "constant columns",
     "one direction",
     "more features than rows",
+    "thin ring",
+    "shell",
+    "two rows",
+    "three numbers",
+    "eight rows of bits",
 )
 GUARDED = [*(name for name, entry in DETECTORS.items() if entry.quantum), "autoencoder", "gan"]
 """The quantum detectors, and the classical ones that share their code."""
@@ -77,6 +88,7 @@ def drawn(name: str, seed: int) -> np.ndarray:
     turn = rng.uniform(0, 2 * np.pi, 300)
     bits = rng.integers(0, 2, (300, 3)).astype(float)
     common = rng.normal(size=(300, 1))
+    ball = rng.normal(size=(300, 3))
     return {
         "four corners": lambda: rng.choice([-1, 1], (300, 2)) + 0.1 * rng.normal(size=(300, 2)),
         "sixteen corners": lambda: rng.choice([-1, 1], (300, 4)) + 0.1 * rng.normal(size=(300, 4)),
@@ -88,6 +100,12 @@ def drawn(name: str, seed: int) -> np.ndarray:
         "constant columns": lambda: np.column_stack([rng.normal(size=(300, 3)), np.ones((300, 2))]),
         "one direction": lambda: common + 0.01 * rng.normal(size=(300, 8)),
         "more features than rows": lambda: rng.normal(size=(40, 100)),
+        "thin ring": lambda: np.column_stack([np.cos(turn), np.sin(turn)]),
+        # Each of its features by itself is uniform (Archimedes).
+        "shell": lambda: ball / np.linalg.norm(ball, axis=1, keepdims=True),
+        "two rows": lambda: rng.normal(size=(2, 3)),
+        "three numbers": lambda: rng.normal(size=(3, 1)),
+        "eight rows of bits": lambda: rng.integers(0, 2, (8, 3)).astype(float),
     }[name]()
 
 
@@ -125,6 +143,50 @@ def test_hard_backgrounds_stay_above_noise(name, source):
     assert model.score_samples(far)[0] < np.quantile(model.score_samples(train), 0.05)
 
 
+@pytest.mark.parametrize("name", GUARDED)
+def test_of_rows_that_are_all_the_same_none_is_odder(name):
+    train = np.full((50, 3), 0.1)
+    model = DETECTORS[name].factory(1).fit(train)
+    assert noise_auc(model, train, 1) == 0.5
+    assert model.score_samples(train + 1)[0] < model.score_samples(train)[0]
+
+
+@pytest.mark.parametrize("kernel", ["fidelity", "projected"])
+def test_the_check_of_a_kernel_machine_spends_no_shots(kernel):
+    train = background(SETS["collider"], 0)[:24]
+    model = QuantumOneClassSVM(kernel=kernel, random_state=0)
+    asked = plan(model, train, None, "aer?shots=50")[0][0]
+    counted = CircuitEngine(runner := CountingRunner(), 50, 0, "test")
+    clone(model).set_params(backend=counted).fit(train)
+    fitted = clone(model).set_params(backend="aer?shots=50").fit(train)
+    assert runner.sizes.total() == fitted.usage_["submissions"]
+    assert (asked.circuits, asked.shots) == (fitted.usage_["circuits"], fitted.usage_["shots"])
+    # The areas are those of the model without the noise of its shots.
+    exact = clone(model).fit(train)
+    assert abs(fitted.safeguard_.own_auc_ - exact.safeguard_.own_auc_) < 0.1
+
+
+def test_where_no_single_feature_tells_the_nearest_row_does():
+    train = drawn("shell", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = DETECTORS["quantum_one_class_svm"].factory(0).fit(train)
+    guard = model.safeguard_
+    assert guard.marginal_weight_ == 0
+    assert guard.nearest_weight_ > 0
+    assert guard.own_auc_ < 0.5
+    rng = np.random.default_rng(5)
+    rows = np.concatenate([rng.uniform(-2, 2, (20, 3)), drawn("shell", 2)[:20]])
+    own, beyond = model._parts(rows)
+    width = np.ptp(train, axis=0)
+    nearest = np.sqrt((((rows[:, None] - train) / width) ** 2).sum(axis=2)).min(axis=1)
+    np.testing.assert_allclose(
+        -model.score_samples(rows), own + guard.missed_weight_ * beyond + guard.nearest_weight_ * nearest
+    )
+    # Other rows of the same shell are more normal than what lies around it, too.
+    assert noise_auc(model, drawn("shell", 3), 4) > 0.6
+
+
 def test_the_safeguard_says_what_it_did():
     train = drawn("four corners", 0)
     with pytest.warns(ConvergenceWarning, match="by itself ranks its training background below uniform noise"):
@@ -133,8 +195,11 @@ def test_the_safeguard_says_what_it_did():
     assert guard.own_auc_ < 0.4
     assert guard.marginal_weight_ > 0
     assert abs(guard.noise_auc_ - noise_auc(model, train, 3)) < 0.1
+    assert 0.3 < guard.classical_share_ < 1
+    assert safeguard_summary(model) == guard.summary()
+    assert safeguard_summary(StandardScaler().fit(train)) is None
     calm = DETECTORS["quantum_one_class_svm"].factory(0).fit(background(SETS["wine"], 0)).safeguard_
-    assert calm.marginal_weight_ == 0
+    assert calm.marginal_weight_ == calm.nearest_weight_ == calm.classical_share_ == 0
     assert calm.noise_auc_ == calm.own_auc_
 
 
