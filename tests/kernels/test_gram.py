@@ -200,6 +200,14 @@ def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
     assert whole.info["sha256"] == array_digest(matrix)
 
 
+def test_progress_is_shown_on_stderr_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = gram_matrix(Counting(), X)
+    assert capsys.readouterr() == ("", "")
+    np.testing.assert_array_equal(gram_matrix(Counting(), X, progress=True), quiet)
+    out, err = capsys.readouterr()
+    assert out == "" and [line.split()[0] for line in err.splitlines()] == [f"[{k}/15]" for k in range(1, 16)]
+
+
 def test_damage_is_found_and_mended(tmp_path: Path) -> None:
     matrix = np.array(gram_matrix(Counting(), X, out=tmp_path))
     for place in ((0, 0), (3, 17), (22, 1)):
