@@ -131,6 +131,8 @@ def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _J
 
 
 def _rows(name: str, data: ArrayLike, n_inputs: int) -> np.ndarray:
+    if np.iscomplexobj(data):
+        raise ValueError(f"expected real numbers in {name}, got complex ones")
     rows = np.ascontiguousarray(data, dtype=np.float64)
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_inputs:
         raise ValueError(f"expected {name} of shape (N, {n_inputs}) with N of at least 1, got {rows.shape}")
