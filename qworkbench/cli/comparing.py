@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from qworkbench.cli.console import interruptible, note, print_json, progress_bar
+from qworkbench.cli.console import interruptible, note, print_json
 from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Preprocessing, Seed
 from qworkbench.cli.shared import allow_spending
+from qworkbench.progress import progress_bar
 
 PHYSICS = "collider_dijets?features=physics"
 CLASSIFIERS = (

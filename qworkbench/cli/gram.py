@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from qworkbench.cli.console import interruptible, note, print_json, print_table, progress_bar
+from qworkbench.cli.console import interruptible, note, print_json, print_table
 from qworkbench.cli.options import STANDARDIZE, Json, Preprocessing, Seed
+from qworkbench.progress import progress_bar
 
 _INPUT = re.compile(r"^\s*input\s+\w+(?:\[\d+\])?\s+(\w+)\s*;", re.MULTILINE)
 

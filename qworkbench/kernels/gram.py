@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +28,11 @@ from qworkbench.kernels.tiles import (
     tile_seed,
 )
 from qworkbench.kernels.workers import Workers, open_workers
+from qworkbench.progress import Progress, progress_bar
 from qworkbench.runs import RunRecord
 
 __all__ = ["Progress", "gram_matrix"]
 
-Progress = Callable[[int, int, str], None]
-"""Called with tiles done, tiles in all, and the pace."""
 FORMAT = 1
 """Counted up when tiles of an older version no longer fit."""
 
@@ -47,7 +46,7 @@ def gram_matrix(
     scheduler: str | None = None,
     workers: int | None = None,
     tile: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
 ) -> np.ndarray:
     """The kernel matrix ``K[i, j] = k(X[i], Y[j])``, computed in tiles.
 
@@ -65,7 +64,8 @@ def gram_matrix(
             scheduler. The result does not depend on it.
         workers: Threads or processes; by default one a core.
         tile: Rows and columns of a tile; by default by width and backend. Memory grows with its square.
-        progress: Told of each finished tile.
+        progress: True for a bar (a line a tile where there is no terminal), or a function that is told of each
+            finished tile: tiles done, tiles in all, and the pace.
 
     Returns:
         Float64, shape ``(N, M)``: an array, or with ``out`` a read-only memory map.
@@ -77,14 +77,18 @@ def gram_matrix(
         MissingExtraError: If Dask, or what the backend needs, is not installed.
         ConnectionError: If the scheduler does not answer, or is lost on the way; finished tiles stay in ``out``.
     """
+    if progress is True:
+        with progress_bar() as bar:
+            return gram_matrix(kernel, X, Y, out=out, scheduler=scheduler, workers=workers, tile=tile, progress=bar)
+    told = progress or None
     job = _job(kernel, X, Y, tile)
     pool = open_workers(scheduler, workers)
     if out is None:
         store = _InMemory(job.plan)
-        _compute(job, secrets.randbits(31), list(job.plan.tiles()), pool, store, progress)
+        _compute(job, secrets.randbits(31), list(job.plan.tiles()), pool, store, told)
         return store.matrix
     with GramLedger(out, job.plan, job.identity) as ledger:
-        _compute(job, ledger.seed, ledger.missing(), pool, ledger, progress)
+        _compute(job, ledger.seed, ledger.missing(), pool, ledger, told)
         ledger.finish()
         return ledger.matrix()
 
@@ -127,6 +131,8 @@ def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _J
 
 
 def _rows(name: str, data: ArrayLike, n_inputs: int) -> np.ndarray:
+    if np.iscomplexobj(data):
+        raise ValueError(f"expected real numbers in {name}, got complex ones")
     rows = np.ascontiguousarray(data, dtype=np.float64)
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_inputs:
         raise ValueError(f"expected {name} of shape (N, {n_inputs}) with N of at least 1, got {rows.shape}")

@@ -124,9 +124,16 @@ class GramLedger:
         """The matrix file at its full size: a disk that is too small shows before the work, not within it."""
         shape = (self.plan.n_rows, self.plan.n_columns)
         if self.path.exists():
-            if np.load(self.path, mmap_mode="r").shape != shape:
-                raise ValueError(f"expected {self.path} with shape {shape}; it was changed, so remove its directory")
-            return
+            try:
+                found = np.load(self.path, mmap_mode="r").shape
+            except (ValueError, EOFError):
+                warnings.warn(f"{self.path} is cut off or damaged and is made anew", stacklevel=4)
+            else:
+                if found != shape:
+                    raise ValueError(
+                        f"expected {self.path} with shape {shape}; it was changed, so remove its directory"
+                    )
+                return
         fresh = self.path.with_suffix(".new")
         try:
             np.lib.format.open_memmap(fresh, mode="w+", dtype="<f8", shape=shape).flush()

@@ -200,6 +200,14 @@ def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
     assert whole.info["sha256"] == array_digest(matrix)
 
 
+def test_progress_is_shown_on_stderr_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = gram_matrix(Counting(), X)
+    assert capsys.readouterr() == ("", "")
+    np.testing.assert_array_equal(gram_matrix(Counting(), X, progress=True), quiet)
+    out, err = capsys.readouterr()
+    assert out == "" and [line.split()[0] for line in err.splitlines()] == [f"[{k}/15]" for k in range(1, 16)]
+
+
 def test_damage_is_found_and_mended(tmp_path: Path) -> None:
     matrix = np.array(gram_matrix(Counting(), X, out=tmp_path))
     for place in ((0, 0), (3, 17), (22, 1)):
@@ -216,6 +224,16 @@ def test_damage_is_found_and_mended(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no longer matches its checksum"):
         gram_matrix(Counting(), X, out=tmp_path)
     assert len(Counting.calls) == 15
+
+
+@pytest.mark.filterwarnings("ignore:.*no longer matches its checksum")
+@pytest.mark.parametrize("size", [0, 50, 200, 2000])
+def test_a_matrix_that_was_cut_off_is_made_anew(size: int, tmp_path: Path) -> None:
+    matrix = np.array(gram_matrix(Counting(), X, out=tmp_path))
+    os.truncate(tmp_path / MATRIX, size)
+    with pytest.warns(UserWarning, match="is cut off or damaged and is made anew"):
+        again = gram_matrix(Counting(), X, out=tmp_path)
+    np.testing.assert_array_equal(again, matrix)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +289,7 @@ def test_a_disk_without_room_is_found_before_the_work(tmp_path: Path, monkeypatc
         (X[:, :2], None, {}, r"expected X of shape \(N, 3\) .* got \(23, 2\)"),
         (X[0], None, {}, r"expected X of shape \(N, 3\) .* got \(3,\)"),
         (X[:0], None, {}, r"N of at least 1, got \(0, 3\)"),
+        (X + 1j, None, {}, "expected real numbers in X, got complex"),
         (X * np.inf, None, {}, "expected finite numbers in X"),
         (X, Y * np.nan, {}, "expected finite numbers in Y"),
         (X, Y[:, :1], {}, r"expected Y of shape \(N, 3\)"),
