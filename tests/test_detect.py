@@ -135,6 +135,24 @@ def test_a_classical_part_of_the_score_is_said(detect: Detect) -> None:
     assert detect("background.csv", "-m", "gmm")["safeguard"] is None
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["1,2,3", "1,2,3,4"], "Expected 3 fields in line 3, saw 4"),
+        (["0,1,2,3", "1,1,2,3"], "Expected 3 fields in line 2, saw 4"),
+        (["7,1,2,3"], "Expected 3 fields in line 2, saw 4"),
+        (["1,2,3", "1,2"], "NaN or infinity in row 1"),
+        (["1,,3"], "column 'p', got NaN or infinity in row 0"),
+        (["1,x,3"], "expected numbers in the column 'p', got 'x' in row 0"),
+        ([], "expected rows to score in rows.csv, got none"),
+    ],
+)
+def test_malformed_rows_are_refused_and_leave_no_output(detect: Detect, lines: list[str], message: str) -> None:
+    Path("rows.csv").write_text("\n".join(["e,p,m", *lines]), encoding="utf-8")
+    assert message in " ".join(detect("background.csv", "rows.csv", "-m", "mahalanobis", "--out", "s.csv").split())
+    assert not Path("s.csv").exists() and not list(Path().glob(".*"))
+
+
 def test_several_files_are_scored_in_turn(detect: Detect) -> None:
     found = detect("background.csv", "new.csv", "background.csv", "-m", "mahalanobis")
     assert found["source"] == ["new.csv"] * 300 + ["background.csv"] * 400

@@ -168,8 +168,8 @@ def _score(
                 if time.perf_counter() - last > PATIENCE:
                     last = time.perf_counter()
                     note(f"{tally.n_rows:,} rows scored")
-    if not tally.n_rows:
-        raise ValueError(f"expected rows to score in {', '.join(s.name for s in streams)}, got none")
+        if not tally.n_rows:  # within, so that no empty file is written
+            raise ValueError(f"expected rows to score in {', '.join(s.name for s in streams)}, got none")
     limit = None if keep_all else ROWS_SHOWN
     return tally, {
         key: np.concatenate([np.asarray(piece[key]) for piece in shown])[:limit]

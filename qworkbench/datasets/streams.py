@@ -96,16 +96,17 @@ def _csv(file: Path, sep: str) -> TableFile:
         except (ValueError, OSError, EOFError) as error:
             raise _unreadable(file, "CSV", error) from error
 
-    # As text: pandas renames what stands twice in a header, and nobody would notice.
-    (head,) = frames(None, header=None, nrows=1, dtype=str, keep_default_na=False)
+    # As text: pandas renames what stands twice in a header, and nobody would notice. With
+    # a row beneath, which must not be longer: of too many fields pandas takes the first for the names of the rows.
+    (head,) = frames(None, header=None, nrows=2, dtype=str, keep_default_na=False)
     names = [str(name).strip() for name in head.iloc[0]]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"expected each column of {file.name} once, got twice: {', '.join(twice)}")
 
     def read(columns: Sequence[str], n_rows: int) -> Frames:
-        wanted = [names.index(name) for name in columns]
-        for frame in frames(n_rows, usecols=wanted, header=0, names=names):
+        # All columns: with some of them chosen pandas says nothing of rows that are longer than the header.
+        for frame in frames(n_rows, header=0, names=names):
             yield frame[list(columns)]
 
     return TableFile(file, tuple(names), read)

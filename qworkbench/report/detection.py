@@ -21,6 +21,7 @@ METHODS = {
     "residual": "value minus the nearest normal row of the detector, in standard deviations of the training rows",
     "occlusion": "rise of the score when this feature alone is set to the median of the training rows",
 }
+UNITS = {"residual": "standard deviations of the training rows", "occlusion": "units of the score"}
 WORDS = {
     "roc_auc": "area under the ROC curve",
     "average_precision": "average precision",
@@ -119,7 +120,7 @@ def score_figure(record: RunRecord) -> Figure:
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
-    bare(axes, "score", f"rows in the sample of {record.info['sampled']:,}")
+    bare(axes, "score (higher is more normal)", f"rows in the sample of {record.info['sampled']:,}")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
@@ -162,7 +163,7 @@ def share_figure(record: RunRecord) -> Figure:
         )
     axes.set_yticks(range(len(order)), [literal(record.spec["features"][i]) for i in order])
     axes.grid(axis="x", color=RULE, linewidth=0.6)
-    bare(axes, f"mean |{record.info['method']}|")
+    bare(axes, f"mean |{record.info['method']}|, {UNITS[record.info['method']]}")
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
