@@ -181,7 +181,9 @@ def _compute(
         return
     try:
         with pool as workers:
-            for task, (values, seconds) in workers.map_unordered(partial(_timed, job.kernel), job.tasks(seed, missing)):
+            # The small ones come last, so that all workers end at about the same time.
+            tasks = job.tasks(seed, sorted(missing, key=job.plan.n_entries, reverse=True))
+            for task, (values, seconds) in workers.map_unordered(partial(_timed, job.kernel), tasks):
                 store.store(task.tile, values, seconds)
                 done += 1
                 if progress is not None:

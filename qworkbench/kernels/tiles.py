@@ -240,6 +240,11 @@ class Plan:
         across, down = (-(-n // self.tile) for n in (self.n_columns, self.n_rows))
         return down * (down + 1) // 2 if self.symmetric else down * across
 
+    def n_entries(self, tile: Tile) -> int:
+        """How many entries of a tile are computed; half of it on the diagonal of a symmetric matrix, about."""
+        entries = (tile.last_row - tile.first_row) * (tile.last_column - tile.first_column)
+        return entries // 2 if self.symmetric and tile.on_diagonal() else entries
+
 
 def default_tile(kernel: TileKernel, n_rows: int, n_columns: int) -> int:
     """Rows of a tile. It follows from kernel and shape alone, never from the machine, since rounding follows it."""
