@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser("python -m benchmarks.gram_scaling", description=__doc__)
     parser.add_argument("--qubits", type=int, default=12)
-    parser.add_argument("--points", type=int, default=4800)
+    parser.add_argument("--points", type=int, default=7200)
     parser.add_argument("--tile", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args(argv)

@@ -13,6 +13,7 @@ from qworkbench.cli.console import interruptible, note, print_json, print_table
 from qworkbench.cli.options import STANDARDIZE, Json, Preprocessing, Seed
 from qworkbench.progress import progress_bar
 
+KERNELS = ("fidelity", "projected")
 _INPUT = re.compile(r"^\s*input\s+\w+(?:\[\d+\])?\s+(\w+)\s*;", re.MULTILINE)
 
 
@@ -28,6 +29,8 @@ def gram(
     n_qubits: Annotated[int | None, typer.Option(help="Width of a named map; by default 2 to 4.")] = None,
     n_layers: Annotated[int, typer.Option(help="Repetitions of a named map.")] = 1,
     bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
+    kernel: Annotated[str, typer.Option(metavar="|".join(KERNELS), help="What is compared.")] = KERNELS[0],
+    gamma: Annotated[float | None, typer.Option(help="Of a projected kernel; 1 / (features var) by default.")] = None,
     backend: Annotated[str, typer.Option(help="Where circuits run, e.g. aer?shots=1024.")] = "statevector",
     preprocessing: Preprocessing = STANDARDIZE,
     seed: Seed = 0,
@@ -47,11 +50,12 @@ def gram(
     from qworkbench.kernels.tiles import array_digest
 
     rows, others, labels = _numbers(data, columns, preprocessing)
-    kernel = _kernel(circuit, rows.shape[1], n_qubits, n_layers, bandwidth, backend, seed)
+    feature_map = _feature_map(circuit, rows.shape[1], n_qubits, n_layers)
+    made = _kernel(kernel, feature_map, bandwidth, gamma, backend, seed, rows if others is None else others)
     start = time.perf_counter()
     with interruptible(), progress_bar() as progress:
         matrix = gram_matrix(
-            kernel,
+            made,
             rows,
             others,
             out=out,
@@ -71,7 +75,9 @@ def gram(
     if as_json:
         print_json(shown)
         return
-    print_table(f"{circuit} kernel of {data} on {backend}", ("", ""), [(k, str(v)) for k, v in shown.items()])
+    print_table(
+        f"{kernel} kernel ({circuit}) of {data} on {backend}", ("", ""), [(k, str(v)) for k, v in shown.items()]
+    )
     note(f"In Python: numpy.load({str(out / 'gram.npy')!r}, mmap_mode='r')")
 
 
@@ -89,12 +95,9 @@ def _numbers(data: str, columns: str | None, preprocessing: list[str]) -> tuple[
     return fitted.transform(table.X), fitted.transform(others.X), table.y
 
 
-def _kernel(
-    circuit: str, n_features: int, n_qubits: int | None, n_layers: int, bandwidth: float, backend: str, seed: int
-) -> Any:
+def _feature_map(circuit: str, n_features: int, n_qubits: int | None, n_layers: int) -> Any:
     from circuits import FEATURE_MAPS, from_qasm
-    from qworkbench.kernels import QuantumKernel
-    from qworkbench.models.base import resolve_circuit, seeded
+    from qworkbench.models.base import resolve_circuit
 
     chosen: Any = circuit
     if circuit.endswith(".qasm"):
@@ -103,7 +106,28 @@ def _kernel(
     feature_map = resolve_circuit(chosen, FEATURE_MAPS, n_features, n_qubits, n_layers)
     if feature_map.n_weights:
         raise ValueError(f"expected a feature map without weights, got {feature_map.n_weights}")
-    return QuantumKernel(feature_map, seeded(backend, seed), bandwidth=bandwidth)
+    return feature_map
+
+
+def _kernel(
+    kind: str, feature_map: Any, bandwidth: float, gamma: float | None, backend: str, seed: int, rows: Any
+) -> Any:
+    from qworkbench.errors import unknown_name
+    from qworkbench.kernels import ProjectedKernel, QuantumKernel
+    from qworkbench.kernels.tiles import tile_kernel
+    from qworkbench.models.base import seeded
+
+    if kind not in KERNELS:
+        raise unknown_name("kernel", kind, KERNELS)
+    if kind == KERNELS[0]:
+        if gamma is not None:
+            raise ValueError("expected no --gamma with a fidelity kernel; give --kernel projected")
+        return QuantumKernel(feature_map, seeded(backend, seed), bandwidth=bandwidth)
+    kernel = ProjectedKernel(feature_map, seeded(backend, seed), bandwidth=bandwidth)
+    tile_kernel(kernel)  # shots are refused before the rows are measured for gamma
+    # Rounded, since its last digits may depend on the machine, and finished tiles must be found again.
+    kernel.set_gamma(float(f"{kernel.scale_gamma(rows):.6g}") if gamma is None else gamma)
+    return kernel
 
 
 def _keep_labels(labels: Any, out: Path) -> None:

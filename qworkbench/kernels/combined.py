@@ -54,10 +54,14 @@ class SumKernel(Kernel):
         start = np.full(n, 1 / n) if coefficients is None else coefficients
         self.log_coefficients = positive("coefficient", start, ((n,),))
 
+    @property
+    def coefficients(self) -> np.ndarray:
+        """Shape ``(n_kernels,)``."""
+        return self.log_coefficients.detach().exp().numpy()
+
     def with_backend(self, backend: Any) -> Self:
         """See ``Kernel``."""
-        parts = [kernel.with_backend(backend) for kernel in _parts(self.kernels)]
-        return type(self)(parts, self.log_coefficients.detach().exp().numpy())
+        return type(self)([kernel.with_backend(backend) for kernel in _parts(self.kernels)], self.coefficients)
 
     @property
     def usage(self) -> dict[str, int]:
@@ -72,7 +76,7 @@ class SumKernel(Kernel):
     def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See ``Kernel``; the parts are measured independently."""
         values, errors = zip(*(kernel.estimate(x, y) for kernel in _parts(self.kernels)), strict=True)
-        factors = self.log_coefficients.detach().exp().numpy()
+        factors = self.coefficients
         return np.tensordot(factors, values, 1), np.sqrt(np.tensordot(factors**2, np.square(errors), 1))
 
 

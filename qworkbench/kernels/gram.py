@@ -117,7 +117,7 @@ def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _J
     left = _rows("X", X, described.n_inputs)
     right = left if Y is None else _rows("Y", Y, described.n_inputs)
     size = default_tile(described, len(left), len(right)) if tile is None else int(tile)
-    if size < 1:
+    if size < 1 or tile not in (None, size):
         raise ValueError(f"expected a tile of at least 1 row, got {tile}")
     described.open(0)  # an unknown backend, a missing package or too many qubits show before any work
     identity = {

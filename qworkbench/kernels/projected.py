@@ -103,6 +103,8 @@ class ProjectedKernel(Kernel):
         ValueError: If a setting does not fit, or the backend is unknown.
     """
 
+    _scale: torch.Tensor
+
     def __init__(
         self,
         circuit: ParameterizedCircuit,
@@ -162,6 +164,16 @@ class ProjectedKernel(Kernel):
     def bandwidth(self) -> np.ndarray:
         """The factor on the data, shape ``()`` or ``(n_inputs,)``."""
         return self.log_bandwidth.detach().exp().numpy()
+
+    @property
+    def gamma(self) -> float:
+        """The inverse squared length."""
+        return float(self.log_gamma.detach().exp())
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The factor on each measured value, shape ``(n_observables,)`` or ``(1,)``."""
+        return self._scale.numpy()
 
     @property
     def usage(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ import torch
 
 from circuits import ParameterizedCircuit
 from qworkbench.backend import Backend
-from qworkbench.kernels import QuantumKernel
+from qworkbench.kernels import ProductKernel, ProjectedKernel, QuantumKernel, SumKernel
 from qworkbench.lowering import lower
 
 Matrix = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
@@ -99,8 +99,7 @@ class FidelityTiles:
             "kernel": "fidelity",
             "circuit": circuit_digest(self.circuit),
             "weights": list(self.weights),
-            # The kernel keeps its logarithm, whose last bits may depend on the machine.
-            "bandwidth": [float(f"{factor:.12g}") for factor in np.atleast_1d(self.bandwidth)],
+            "bandwidth": [_printed(factor) for factor in np.atleast_1d(self.bandwidth)],
             "method": self.method,
             "allocation": self.allocation,
             "correction": self.correction,
@@ -126,13 +125,9 @@ class FidelityTiles:
 
     def open(self, seed: int) -> Matrix:
         """See ``TileKernel``."""
-        backend = replace(self.backend, seed=seed) if self.sampled else self.backend
-        if backend.name in AER_ENGINES and backend.option("max_parallel_threads") is None:
-            # Tiles share the cores already, and expectation values of Aer depend on the number of threads.
-            backend = replace(backend, options=(*backend.options, ("max_parallel_threads", "1")))
         return QuantumKernel(
             self.circuit,
-            backend,
+            _on_one_thread(replace(self.backend, seed=seed) if self.sampled else self.backend),
             self.weights,
             bandwidth=self.bandwidth,
             method=self.method,
@@ -141,31 +136,136 @@ class FidelityTiles:
         )
 
 
+def _on_one_thread(backend: Backend) -> Backend:
+    """Tiles share the cores already, and expectation values of Aer depend on the number of threads."""
+    if backend.name in AER_ENGINES and backend.option("max_parallel_threads") is None:
+        return replace(backend, options=(*backend.options, ("max_parallel_threads", "1")))
+    return backend
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedTiles:
+    """A projected kernel without shots as a value: with them each tile would measure its rows anew."""
+
+    kernel: ProjectedKernel
+    backend: Backend
+    sampled = False
+    seed = None
+
+    @property
+    def n_inputs(self) -> int:
+        """Features of a row."""
+        return self.kernel.n_inputs
+
+    def identity(self) -> dict[str, Any]:
+        """See ``TileKernel``."""
+        kernel, scale = self.kernel, np.broadcast_to(self.kernel.scale, len(self.kernel.layer.observables))
+        paulis = [
+            [*zip(o.paulis.to_labels(), map(_printed, o.coeffs.real), strict=True)] for o in kernel.layer.observables
+        ]
+        return {
+            "kernel": "projected",
+            "circuit": circuit_digest(kernel.circuit),
+            "weights": kernel.weights.detach().tolist(),
+            "bandwidth": [_printed(factor) for factor in np.atleast_1d(kernel.bandwidth)],
+            "outer": kernel.outer,
+            "shape": kernel.shape,
+            "gamma": _printed(kernel.gamma),
+            "observables": hashlib.sha256(repr([paulis, [_printed(part) for part in scale]]).encode()).hexdigest()[:16],
+            "backend": str(replace(self.backend, seed=None)),
+        }
+
+    def tile_rows(self) -> int:
+        """See ``TileKernel``."""
+        return MAX_TILE_ROWS if self.backend.name == "statevector" else MPS_ROWS
+
+    def open(self, seed: int) -> Matrix:
+        """See ``TileKernel``."""
+        return self.kernel.with_backend(_on_one_thread(self.backend))
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedTiles:
+    """A sum of kernels with its coefficients, or without them a product, as a value."""
+
+    parts: tuple[TileKernel, ...]
+    coefficients: tuple[float, ...] | None = None
+
+    @property
+    def n_inputs(self) -> int:
+        """Features of a row."""
+        return self.parts[0].n_inputs
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a part is."""
+        return any(part.sampled for part in self.parts)
+
+    @property
+    def seed(self) -> int | None:
+        """The first that a part has."""
+        return next((part.seed for part in self.parts if part.seed is not None), None)
+
+    def identity(self) -> dict[str, Any]:
+        """See ``TileKernel``."""
+        factors = None if self.coefficients is None else [_printed(factor) for factor in self.coefficients]
+        return {"kernel": "combined", "coefficients": factors, "parts": [dict(part.identity()) for part in self.parts]}
+
+    def tile_rows(self) -> int:
+        """See ``TileKernel``."""
+        return min(part.tile_rows() for part in self.parts)
+
+    def open(self, seed: int) -> Matrix:
+        """See ``TileKernel``; parts with shots have seeds of their own."""
+        seeds = np.random.SeedSequence(seed).generate_state(len(self.parts)).tolist()
+        opened: list[Any] = [part.open(own) for part, own in zip(self.parts, seeds, strict=True)]
+        return ProductKernel(opened) if self.coefficients is None else SumKernel(opened, self.coefficients)
+
+
+def _printed(number: float) -> float:
+    """To twelve digits: kernels keep logarithms, whose last bits may depend on the machine."""
+    return float(f"{number:.12g}")
+
+
 def tile_kernel(kernel: Any) -> TileKernel:
     """The picklable description of a kernel.
 
     Args:
-        kernel: A ``QuantumKernel`` on a backend that a URI describes, or an object with the methods of ``TileKernel``.
+        kernel: A ``QuantumKernel`` on a backend that a URI describes, a ``ProjectedKernel`` on one without shots, sums
+            and products of these, or an object with the methods of ``TileKernel``.
 
     Raises:
-        TypeError: If it is neither, or its backend is a live object, which no other process could open.
+        TypeError: If it is none of these, or a backend is a live object, which no other process could open.
+        ValueError: If a projected kernel has shots.
     """
     if isinstance(kernel, TileKernel):
         return kernel
-    if type(kernel) is not QuantumKernel:
+    if type(kernel) in (SumKernel, ProductKernel):
+        parts = tuple(tile_kernel(part) for part in kernel.kernels)
+        return CombinedTiles(parts, tuple(kernel.coefficients.tolist()) if type(kernel) is SumKernel else None)
+    if type(kernel) not in (QuantumKernel, ProjectedKernel):
         raise TypeError(
-            "expected a QuantumKernel or an object with n_inputs, sampled, seed, identity(), tile_rows() and "
-            f"open(seed), got {type(kernel).__name__}"
+            "expected a QuantumKernel, a ProjectedKernel, a sum or product of them, or an object with n_inputs, "
+            f"sampled, seed, identity(), tile_rows() and open(seed), got {type(kernel).__name__}"
         )
-    if not isinstance(kernel.backend, str | Backend):
+    backend = kernel.backend if type(kernel) is QuantumKernel else kernel.layer.backend
+    if not isinstance(backend, str | Backend):
         raise TypeError(
             "expected the kernel's backend as a URI such as 'aer?shots=1024', which workers can open for themselves, "
-            f"got a live {type(kernel.backend).__name__}"
+            f"got a live {type(backend).__name__}"
         )
+    if type(kernel) is ProjectedKernel:
+        described = Backend.parse(backend)
+        if described.shots is not None:
+            raise ValueError(
+                f"expected a projected kernel without shots, got {str(backend)!r}: each tile would measure its rows "
+                "anew, where kernel(X) measures each row once"
+            )
+        return ProjectedTiles(kernel, described)
     weights, bandwidth = kernel.weights.detach().tolist(), kernel.bandwidth.tolist()
     return FidelityTiles(
         kernel.circuit,
-        Backend.parse(kernel.backend),
+        Backend.parse(backend),
         tuple(weights),
         tuple(bandwidth) if isinstance(bandwidth, list) else bandwidth,
         kernel.method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -21,10 +22,11 @@ from qiskit.circuit import Parameter
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from circuits import ParameterizedCircuit, from_qasm, hardware_efficient, iqp_encoding, zz_feature_map
+from circuits import ParameterizedCircuit, from_qasm, hardware_efficient, iqp_encoding, z_each, zz_feature_map
 from qworkbench import QuantumKernel, gram_matrix, load_dataset
 from qworkbench.cli import main
 from qworkbench.errors import CircuitTooLargeError, MissingExtraError
+from qworkbench.kernels import ProductKernel, ProjectedKernel, SumKernel
 from qworkbench.kernels.ledger import MATRIX
 from qworkbench.kernels.tiles import Plan, array_digest, circuit_digest
 from qworkbench.runs import RunDirectory, RunDirectoryError, read_records
@@ -80,6 +82,45 @@ def test_tiles_are_the_kernel_in_one_piece(backend: str) -> None:
     np.testing.assert_allclose(whole, kernel(X), atol=1e-12)
     np.testing.assert_array_equal(whole, whole.T)
     np.testing.assert_allclose(gram_matrix(kernel, X, Y, tile=4, workers=2), kernel(X, Y), atol=1e-12)
+
+
+def projected(backend: str = "statevector", **options: Any) -> ProjectedKernel:
+    return ProjectedKernel(CIRCUIT, backend, **{"bandwidth": 0.4, "gamma": 0.7, **options})
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        projected(),
+        projected("aer", outer="matern", n_body=2),
+        projected("pennylane:default.qubit", outer="rational-quadratic", shape=2.0),
+        SumKernel([QuantumKernel(CIRCUIT), projected()], [0.2, 1.3]),
+        ProductKernel([QuantumKernel(CIRCUIT, "aer"), SumKernel([projected(), projected(gamma=2.0)])]),
+    ],
+)
+def test_projected_and_combined_kernels_are_cut_into_tiles(kernel: Any, tmp_path: Path) -> None:
+    whole = gram_matrix(kernel, X, tile=6, workers=2, out=tmp_path)
+    np.testing.assert_allclose(whole, kernel(X), atol=1e-12)
+    np.testing.assert_array_equal(whole, whole.T)
+    np.testing.assert_allclose(gram_matrix(kernel, X, Y, tile=4), kernel(X, Y), atol=1e-12)
+    told: list[tuple[int, int, str]] = []
+    gram_matrix(copy.deepcopy(kernel), X, tile=6, out=tmp_path, progress=lambda *step: told.append(step))
+    assert told == [(10, 10, "tiles found")]
+
+
+def test_parts_with_shots_have_noise_of_their_own() -> None:
+    noisy = QuantumKernel(CIRCUIT, f"statevector?shots={SHOTS}&seed=3")
+    both = gram_matrix(SumKernel([noisy, copy.deepcopy(noisy)]), X, tile=9)
+    error = (both - QuantumKernel(CIRCUIT)(X))[np.triu_indices(len(X), 1)]
+    exact = QuantumKernel(CIRCUIT)(X)[np.triu_indices(len(X), 1)]
+    expected = np.mean(exact * (1 - exact)) / SHOTS / 2  # twice that if both had the same noise
+    assert abs(np.mean(error**2) / expected - 1) < 5 * np.sqrt(2 / len(error))
+    np.testing.assert_array_equal(both, gram_matrix(SumKernel([noisy, noisy]), X, tile=9))
+
+
+def test_a_projected_kernel_with_shots_is_measured_in_one_piece() -> None:
+    with pytest.raises(ValueError, match=r"projected kernel without shots, got 'aer\?shots=9'.*each row once"):
+        gram_matrix(SumKernel([QuantumKernel(CIRCUIT), projected("aer?shots=9")]), X)
 
 
 def test_weights_go_with_the_kernel() -> None:
@@ -247,6 +288,7 @@ def test_a_matrix_that_was_cut_off_is_made_anew(size: int, tmp_path: Path) -> No
         (QuantumKernel(CIRCUIT, "aer"), X, None, 8, "kernel"),
         (QuantumKernel(CIRCUIT, "statevector?shots=9&seed=1"), X, None, 8, "kernel"),
         (Counting(), X, None, 8, "kernel"),
+        (projected(), X, None, 8, "kernel"),
     ],
 )
 def test_another_matrix_never_mixes_in(kernel: Any, x: Any, y: Any, tile: int, differs: str, tmp_path: Path) -> None:
@@ -254,6 +296,23 @@ def test_another_matrix_never_mixes_in(kernel: Any, x: Any, y: Any, tile: int, d
     with pytest.raises(ValueError, match=f"holds another Gram matrix, which differs in {differs}; give another"):
         gram_matrix(kernel, x, y, tile=tile, out=tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / MATRIX), first)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        projected(gamma=0.71),
+        projected(outer="matern"),
+        projected(n_body=2),
+        projected(bandwidth=0.41),
+        projected(observables=z_each(3)),
+        projected("aer"),
+    ],
+)
+def test_no_two_projected_kernels_mix(other: Any, tmp_path: Path) -> None:
+    gram_matrix(projected(), X, tile=8, out=tmp_path)
+    with pytest.raises(ValueError, match="differs in kernel"):
+        gram_matrix(other, X, tile=8, out=tmp_path)
 
 
 def test_a_stranger_s_file_is_left_alone(tmp_path: Path) -> None:
@@ -294,6 +353,7 @@ def test_a_disk_without_room_is_found_before_the_work(tmp_path: Path, monkeypatc
         (X, Y * np.nan, {}, "expected finite numbers in Y"),
         (X, Y[:, :1], {}, r"expected Y of shape \(N, 3\)"),
         (X, None, {"tile": 0}, "a tile of at least 1 row, got 0"),
+        (X, None, {"tile": 1.5}, "a tile of at least 1 row, got 1.5"),
         (X, None, {"workers": 0}, "at least 1 worker, got 0"),
         (X, None, {"scheduler": "localhost:8786"}, "'threads', 'dask' or a URL such as 'tcp://host:8786', got"),
         (X, None, {"scheduler": "tcp://127.0.0.1:1", "workers": 2}, "no number of workers with the URL"),
@@ -311,7 +371,7 @@ def test_kernels_that_cannot_travel_are_refused() -> None:
     live = QuantumKernel(CIRCUIT, (StatevectorEstimator(), StatevectorSampler()))
     with pytest.raises(TypeError, match=r"expected the kernel's backend as a URI .* got a live tuple"):
         gram_matrix(live, X)
-    with pytest.raises(TypeError, match=r"expected a QuantumKernel or an object with n_inputs, .* got function"):
+    with pytest.raises(TypeError, match=r"expected a QuantumKernel, .* or an object with n_inputs, .* got function"):
         gram_matrix(lambda x, y: x @ y.T, X)
 
 
@@ -388,6 +448,20 @@ def test_the_command_trains_a_machine(run: Run) -> None:
     np.testing.assert_allclose(test, kernel(rows, columns), atol=1e-12)
 
 
+def test_the_command_projects(run: Run) -> None:
+    options = ("--kernel", "projected", "--circuit", "zz", "--tile", "16", "--out")
+    assert run("moons?n_samples=60", *options, "g")[0] == 0
+    code, _, err = run("moons?n_samples=60", *options, "g", "--json")
+    assert code == 0 and err.splitlines()[0] == "[10/10] tiles found"
+    rows = StandardScaler().fit_transform(load_dataset("moons", n_samples=60).X)
+    kernel = ProjectedKernel(zz_feature_map(2, n_layers=1), bandwidth=0.5)
+    kernel.set_gamma(kernel.scale_gamma(rows))
+    np.testing.assert_allclose(np.load("g/gram.npy"), kernel(rows), atol=1e-5)
+    assert run("moons?n_samples=60", *options, "h", "--gamma", "2")[0] == 0
+    kernel.set_gamma(2.0)
+    np.testing.assert_allclose(np.load("h/gram.npy"), kernel(rows), atol=1e-12)
+
+
 @pytest.mark.parametrize("backend", ["statevector", "statevector?shots=30&seed=2"])
 def test_the_command_and_python_go_on_with_each_other_s_ledgers(backend: str, run: Run) -> None:
     options = ("--circuit", "zz", "--bandwidth", "0.3", "--tile", "16", "--backend", backend, "--json", "--out")
@@ -435,6 +509,10 @@ def test_the_command_reads_a_table_and_a_circuit_of_ones_own(run: Run) -> None:
         ("moons --bandwidth 0", "expected a positive bandwidth .*got 0.0"),
         ("moons --columns iris", "expected the features x0, x1 of the model"),
         ("moons --scheduler elsewhere", "expected a scheduler 'threads', 'dask' or a URL"),
+        ("moons --kernel fidelty", "unknown kernel 'fidelty'"),
+        ("moons --gamma 2", "no --gamma with a fidelity kernel"),
+        ("moons --kernel projected --gamma 0", "expected a positive gamma"),
+        ("moons --kernel projected --backend aer?shots=9", "expected a projected kernel without shots"),
         ("moons --n-qubits 60", "60 qubits need .* GiB"),
         ("moons --out file/g", "cannot write to the run directory file/g"),
     ],
