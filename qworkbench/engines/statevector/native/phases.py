@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from qworkbench.engines.statevector.native.registers import JIT, after, fill, lanes_of, load, store
+from qworkbench.engines.statevector.native.registers import JIT, PART, after, fill, lanes_of, load, store
 
 
 @njit(**JIT)
@@ -105,7 +105,7 @@ def phase_table(low, n_qubits, high, wide, pairs, c, s, tr, ti, fr, fi):
         scale(tr, ti, tr, ti, half, fr, fi, width, 1.0)
 
 
-@njit(**JIT)
+@njit(**PART)
 def factor_below(q, n_qubits, wide, pairs, c, s, fr, fi):
     """Widens the factor of qubit ``q`` by its pairs with lower qubits; its period."""
     last, width = -1, wide
@@ -200,7 +200,7 @@ def signed_sums(low, n_qubits, high, wide, pairs, t, work, alone, sums):
                     sums[row * wide + lane] += above * (alone[p * wide + lane] if p < low else t[lane])
 
 
-@njit(**JIT)
+@njit(**PART)
 def add_difference(work, width, wide, out, at):
     """Adds ``sum work[:width] - work[width:2 width]`` of each sample to ``out`` from ``at``."""
     for start in range(0, width, wide):

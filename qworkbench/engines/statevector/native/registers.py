@@ -21,8 +21,8 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 REGISTER_BYTES = 64
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-JIT: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "no_cfunc_wrapper": True}
+JIT: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
 """Of functions that only compiled ones call."""
 PART: dict[str, Any] = {**JIT, "inline": "always"}
 """Of a large function with one caller: as a part of it, it is compiled once, and not again with all that holds it."""

@@ -17,7 +17,7 @@ from qworkbench.engines.statevector.native.places import (
     cosines_sines,
     log2,
 )
-from qworkbench.engines.statevector.native.registers import JIT, after, fill, lanes_of, load, store, total
+from qworkbench.engines.statevector.native.registers import JIT, PART, after, fill, lanes_of, load, store, total
 
 
 @njit(**JIT)
@@ -116,7 +116,7 @@ def narrow(sums, at, scale, room):
     return load(room, 0)
 
 
-@njit(**JIT)
+@njit(**PART)
 def many_slopes(code, run, numbers, shared, sampled, place, sums, at, width, scale, room, by_shared, by_sampled):
     """``run_slopes`` for a matrix a sample, a register of samples at a time."""
     for t in range(0, width, lanes_of(room)):
