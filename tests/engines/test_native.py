@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,8 +34,9 @@ from circuits import (
 )
 from qworkbench.backend import Backend
 from qworkbench.engines.statevector import StatevectorEngine, native
-from qworkbench.engines.statevector.native.meeting import meet
+from qworkbench.engines.statevector.native import team
 from qworkbench.engines.statevector.native.registers import pointer
+from qworkbench.engines.statevector.native.team import OPENMP, call_team, meet, release_team, usable_threads
 from qworkbench.engines.statevector.passes import compile_passes
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import Angles, lower
@@ -134,6 +136,9 @@ def two_threads(monkeypatch):
     torch.set_num_threads(before)
 
 
+needs_openmp = pytest.mark.skipif(team._LIBRARY is None, reason="torch has no OpenMP threads here")
+
+
 def gradient_of(circuit, n_samples, dtype=torch.float64):
     """Means and gradients by the native executor alone."""
     return next(both(circuit, n_samples, dtype))
@@ -171,7 +176,7 @@ def test_threads_over_chunks_change_no_bit(circuit, two_threads, monkeypatch):
 
 
 def test_threads_over_amplitudes_repeat_their_bits_and_agree_with_one(two_threads):
-    circuit = efficient_su2(15, n_layers=2)
+    circuit = efficient_su2(16, n_layers=2)
     first, second = gradient_of(circuit, 1), gradient_of(circuit, 1)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     torch.set_num_threads(1)
@@ -179,19 +184,48 @@ def test_threads_over_amplitudes_repeat_their_bits_and_agree_with_one(two_thread
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_an_error_in_a_thread_is_raised_and_nobody_waits_for_it():
-    arrivals = np.zeros(2, np.int64)
-
-    def fails():
-        raise ValueError("in a thread")
-
-    with pytest.raises(ValueError, match="in a thread"):
-        native.run_together([partial(wait_for_two, arrivals), fails], lambda: arrivals.__setitem__(1, 1))
+@needs_openmp
+def test_a_team_has_the_members_that_were_called():
+    size = max(torch.get_num_threads(), 2)
+    seen = np.zeros(size, np.int64)
+    for turn in range(1, 50):
+        arrivals = np.zeros(1, np.int64)
+        sign_in(seen, arrivals, OPENMP, -1)
+        assert (seen == turn).all()
+        assert arrivals[0] == size
 
 
 @njit(nogil=True)
-def wait_for_two(arrivals):
-    meet(pointer(arrivals), 2)
+def sign_in(seen, arrivals, openmp, caller):
+    member = call_team(caller, pointer(openmp), len(seen))
+    meet(pointer(arrivals), len(seen))
+    seen[member] += 1
+    release_team(caller, pointer(openmp), len(seen))
+
+
+def test_threads_of_the_user_have_teams_of_their_own(two_threads):
+    circuit, found = efficient_su2(16, n_layers=1), {}
+
+    def run(name):
+        found[name] = [gradient_of(circuit, 1) for _ in range(5)]
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    expected = gradient_of(circuit, 1)
+    for results in found.values():
+        for result in results:
+            assert all(torch.equal(a, b) for a, b in zip(result, expected, strict=True))
+    assert len(found) == 3
+
+
+@needs_openmp
+def test_without_torchs_threads_one_walks_alone(two_threads, monkeypatch):
+    assert usable_threads() == 2
+    monkeypatch.setattr(team, "_LIBRARY", None)
+    assert usable_threads() == 1
 
 
 class Bare(Gate):

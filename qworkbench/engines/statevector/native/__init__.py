@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from qworkbench.engines.base import check_memory
 from qworkbench.engines.statevector.native import walk
 from qworkbench.engines.statevector.native.plan import absorb_last, make_plan, make_strings
 from qworkbench.engines.statevector.native.registers import REGISTER_BYTES
+from qworkbench.engines.statevector.native.team import OPENMP, usable_threads
 from qworkbench.engines.statevector.passes import Pass, compile_passes
 from qworkbench.errors import NotFiniteError
 from qworkbench.lowering import Angles, LoweredCircuit
@@ -29,25 +28,20 @@ BLOCK_BYTES = 2**14
 """A plane's part that stays in the nearest cache, with its twins of the other planes, while several rotations pass."""
 KEPT_BYTES = 2**28
 """States of a forward pass that are kept for the backward pass, at most."""
-THREADED_WORK = 2**21
+THREADED_WORK = 2**17
 """Numbers times passes below which a second thread costs more than it saves."""
-SHARED_NUMBERS = 2**15
+SHARED_NUMBERS = 2**16
 """Numbers of a chunk from which threads share it."""
 WORKSPACES_HELD, BYTES_HELD = 8, 2**25
 """Idle workspaces, and bytes of them, beyond which all are let go before another one is made."""
 DTYPES: dict[torch.dtype, np.dtype] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
-Room: TypeAlias = tuple[np.ndarray, ...]
-"""What a thread works in: place, planes, scratch, sums, arrivals (see ``walk``), and then its first chunk, the step to
-the next one, log2 of a block's numbers. Numba takes a plain tuple faster than a named one."""
-
-
 class Workspace(NamedTuple):
     """Memory for batches of one size. One call at a time works in it; to make it takes longer than a small circuit."""
 
     key: tuple[int, torch.dtype, int]
-    """Samples, precision, torch's threads."""
+    """Samples, precision, usable threads."""
     padded: int
     """Samples of all chunks, which are filled up to powers of two."""
     chunks: np.ndarray
@@ -59,8 +53,8 @@ class Workspace(NamedTuple):
     """Of the rows, ``(sharing, chunks, rows)`` and ``(sharing, rows, padded)``, and of the shared slots."""
     arguments: tuple[object, ...]
     """What ``walk.forward`` and ``walk.backward`` take first."""
-    rooms: list[Room]
-    """One a thread."""
+    rooms: list[tuple[np.ndarray, ...]]
+    """Of each thread: place, planes, scratch, sums, arrivals, to whose addresses ``arguments`` point."""
     n_bytes: int
 
 
@@ -91,9 +85,13 @@ class NativeExecutor:
         # Of two copies each must work in memory of its own.
         return {**self.__dict__, "_free": {}, "_kept": []}
 
+    def _key(self, samples: torch.Tensor) -> tuple[int, torch.dtype, int]:
+        """Of the workspace for some samples, now and in this process."""
+        return samples.shape[0], samples.dtype, usable_threads()
+
     def _take(self, samples: torch.Tensor) -> Workspace:
         """A workspace that nobody else uses: lists are popped and appended to by one thread of the user at a time."""
-        key = (samples.shape[0], samples.dtype, torch.get_num_threads())
+        key = self._key(samples)
         try:
             return self._free[key].pop()
         except (KeyError, IndexError):
@@ -112,7 +110,7 @@ class NativeExecutor:
         chunks, rows, strings = self._chunks(n_samples, number.itemsize), self._rows, self._strings
         padded = int(chunks[:, 1].sum())
         used, sharing = self._threads(chunks, padded, threads)
-        rooms = self._make_rooms(int(chunks[0, 1]), padded, number, used, sharing)
+        rooms, table = self._make_rooms(int(chunks[0, 1]), padded, number, used, sharing)
         turns = (
             np.empty(self._n_shared, number),
             np.empty((n_samples, self._n_per_sample), number),
@@ -126,7 +124,7 @@ class NativeExecutor:
         )
         read = (strings.products, strings.others, strings.move)
         values = np.empty((sharing, len(strings.weights), padded))
-        arguments = (tuple(self._plan[:3]), read, self._terms, turns, chunks, values)
+        arguments = (tuple(self._plan[:3]), read, self._terms, turns, chunks, values, table, OPENMP)
         n_bytes = sum(part.nbytes for part in (*rooms[0] * len(rooms), *turns, *slopes, values))
         return Workspace((n_samples, dtype, threads), padded, chunks, turns, slopes, arguments, rooms, n_bytes)
 
@@ -151,8 +149,11 @@ class NativeExecutor:
             return threads, 1
         return (threads, threads) if largest >= SHARED_NUMBERS else (min(threads, len(chunks)), 1)
 
-    def _make_rooms(self, samples: int, padded: int, dtype: np.dtype, threads: int, sharing: int) -> list[Room]:
-        """One room a thread; those that share a chunk share planes, too."""
+    def _make_rooms(
+        self, samples: int, padded: int, dtype: np.dtype, threads: int, sharing: int
+    ) -> tuple[list[tuple[np.ndarray, ...]], np.ndarray]:
+        """One room a thread; those that share a chunk share planes, too. And as ``walk`` takes them: a row a thread, of
+        the addresses, its first chunk, the step to the next one, and log2 of a block's numbers."""
         n_qubits, itemsize = self._n_qubits, dtype.itemsize
         check_memory(n_qubits, 3 * samples * (1 if sharing > 1 else threads), 2 * itemsize)
         lanes, block = REGISTER_BYTES // itemsize, max(BLOCK_BYTES // itemsize, samples)
@@ -162,23 +163,19 @@ class NativeExecutor:
         scratch_size = int(parts[-1]) + max(block, 2 * self._plan.largest_dense * samples)
         in_sums = np.array([0, runs, runs + terms])
         planes: np.ndarray = np.empty(0, dtype)
-        arrivals, rooms = np.zeros(2, np.int64), list[Room]()
+        arrivals, rooms, table = np.zeros(1, np.int64), list[tuple[np.ndarray, ...]](), []
         block_bits = (BLOCK_BYTES // itemsize).bit_length() - 1
         for thread in range(threads):
             if sharing == 1 or thread == 0:
-                planes, arrivals = aligned(6 * (samples << n_qubits), dtype), np.zeros(2, np.int64)
+                planes, arrivals = aligned(6 * (samples << n_qubits), dtype), np.zeros(1, np.int64)
             own = (0, samples, samples << n_qubits, 0, n_qubits, thread if sharing > 1 else 0, sharing, padded)
             place = np.array([*own, *parts, *in_sums], np.int64)
             scratch = aligned(scratch_size, dtype)
             sums: np.ndarray = np.empty(int(in_sums[-1]) + 1)
-            work = np.array([0 if sharing > 1 else thread, threads // sharing, block_bits], np.int64)
-            rooms.append((place, planes, scratch, sums, arrivals, work))
-        return rooms
-
-    def _run(self, space: Workspace, function: Callable[..., object]) -> None:
-        """Calls ``function`` with the arguments that all walks take, for each room in a thread of its own."""
-        work = [partial(function, *space.arguments, room) for room in space.rooms]
-        run_together(work, lambda: space.rooms[0][4].__setitem__(1, 1))
+            rooms.append((place, planes, scratch, sums, arrivals))
+            where = [part.ctypes.data for part in rooms[-1]]
+            table.append([*where, 0 if sharing > 1 else thread, threads // sharing, block_bits])
+        return rooms, np.array(table, np.int64)
 
     def _plain(self, angles: Angles) -> Angles:
         """Angles that compiled code can read from their address: contiguous and of one precision, on the CPU."""
@@ -194,12 +191,7 @@ class NativeExecutor:
             self._give(space)
             raise NotFiniteError
         kept = aligned(self._n_kept(space) if keep else 0, DTYPES[space.key[1]])
-
-        def walk_on(*task: object) -> None:
-            # Threads hold this function, and so the tensor, until they have ended, whatever becomes of the caller.
-            walk.forward(*task, kept, 0 if means is None else means.data_ptr())
-
-        self._run(space, walk_on)
+        walk.forward(*space.arguments, kept, 0 if means is None else means.data_ptr(), -1)
         return kept
 
     def _n_kept(self, space: Workspace) -> int:
@@ -250,9 +242,8 @@ class NativeExecutor:
         cotangent, last = plain(cotangent, angles.per_sample.dtype), popped(self._kept)
         if last is not None:
             space, kept = last
-            same_size = space.key[:2] == (n_samples, angles.per_sample.dtype)
             # The numbers are compared, since a tensor may be the same and hold others.
-            if same_size and walk.same_angles(space.turns, *addresses(angles)):
+            if space.key == self._key(angles.per_sample) and walk.same_angles(space.turns, *addresses(angles)):
                 return self._backward(space, angles, kept, cotangent)
             self._give(space)
         space = self._take(angles.per_sample)
@@ -285,12 +276,8 @@ class NativeExecutor:
     ) -> Angles:
         """The gradient from kept states and either the cotangent of the means or a co-state; gives up the workspace."""
         given = kept[:0] if costate is None else costate
-
-        def walk_back(*task: object) -> None:
-            at = 0 if cotangent is None else cotangent.data_ptr()
-            walk.backward(*task, kept, at, given, space.slopes[0], space.slopes[1])
-
-        self._run(space, walk_back)
+        at = 0 if cotangent is None else cotangent.data_ptr()
+        walk.backward(*space.arguments, kept, at, given, space.slopes[0], space.slopes[1], -1)
         gradient = Angles(torch.empty_like(angles.shared), torch.empty_like(angles.per_sample))
         walk.slots_of(self._rows[2:], space.turns, *space.slopes, *addresses(gradient))
         self._give(space)
@@ -324,37 +311,6 @@ def popped(items: list[Any]) -> Any:
         return items.pop()
     except IndexError:
         return None
-
-
-def run_together(functions: Sequence[Callable[[], object]], abandon: Callable[[], object]) -> None:
-    """Each function in a thread, the first in this one. A thread costs some 50 microseconds; a pool would not outlive
-    a fork. If one fails or cannot start, ``abandon`` is called, so that none waits for it."""
-    if len(functions) == 1:
-        functions[0]()
-        return
-    errors: list[BaseException] = []
-
-    def guarded(function: Callable[[], object]) -> None:
-        try:
-            function()
-        except BaseException as error:
-            errors.append(error)
-            abandon()
-
-    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions[1:]]
-
-    def start() -> None:
-        for thread in threads:
-            thread.start()
-        functions[0]()
-
-    guarded(start)
-    for thread in threads:
-        # One that has not started, or not yet when an interrupt came, cannot be joined.
-        if thread.is_alive():
-            thread.join()
-    if errors:
-        raise errors[0]
 
 
 def check_numba() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from qworkbench.engines.statevector.native import phases
-from qworkbench.engines.statevector.native.meeting import meet
 from qworkbench.engines.statevector.native.places import (
     ALONE,
     BLOCK,
@@ -28,6 +27,7 @@ from qworkbench.engines.statevector.native.places import (
     share,
 )
 from qworkbench.engines.statevector.native.registers import JIT, PART, after, lanes_of
+from qworkbench.engines.statevector.native.team import meet
 
 
 @njit(**JIT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from numba import njit
 
 from qworkbench.engines.statevector.native import phases
-from qworkbench.engines.statevector.native.meeting import meet
 from qworkbench.engines.statevector.native.places import (
     ALONE,
     BLOCK,
@@ -19,6 +18,7 @@ from qworkbench.engines.statevector.native.places import (
     share,
 )
 from qworkbench.engines.statevector.native.registers import JIT, PART, after
+from qworkbench.engines.statevector.native.team import meet
 
 
 @njit(**JIT)

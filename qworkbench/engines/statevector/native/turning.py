@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from qworkbench.engines.statevector.native import fused, rotations
-from qworkbench.engines.statevector.native.meeting import meet
 from qworkbench.engines.statevector.native.places import (
     BLOCK,
     MATRICES,
@@ -25,6 +24,7 @@ from qworkbench.engines.statevector.native.places import (
 )
 from qworkbench.engines.statevector.native.registers import JIT, PART, after, lanes_of
 from qworkbench.engines.statevector.native.runs import run_matrices, run_matrix, run_slopes, run_width, runs_together
+from qworkbench.engines.statevector.native.team import meet
 
 LEAST_NORM = 2.0**-30
 """Below it the planes are multiplied, long before squares of their numbers, of single precision, overflow."""

@@ -21,7 +21,6 @@ import math
 import numpy as np
 from numba import njit
 
-from qworkbench.engines.statevector.native.meeting import meet
 from qworkbench.engines.statevector.native.phasing import phase, unphase
 from qworkbench.engines.statevector.native.places import (
     BLOCK,
@@ -39,6 +38,7 @@ from qworkbench.engines.statevector.native.places import (
 from qworkbench.engines.statevector.native.plan import DENSE, PAIR, PHASE, PRODUCT, ROTATE
 from qworkbench.engines.statevector.native.readout import seed_costate, string_values
 from qworkbench.engines.statevector.native.registers import JIT, PART, after, cached, pointer, pointer_at
+from qworkbench.engines.statevector.native.team import call_team, meet, release_team
 from qworkbench.engines.statevector.native.turning import dense, product, rotate, turn_pair, unpair, unproduct, unrotate
 
 
@@ -154,17 +154,26 @@ def probe():
     return 0
 
 
+@njit(**JIT)
+def room_of(rooms, thread, state, double):
+    """What a thread works in; ``state`` and ``double`` point to numbers of these precisions."""
+    own = after(pointer(rooms), thread * rooms.shape[1])
+    planes, scratch, sums = pointer_at(own[1], state), pointer_at(own[2], state), pointer_at(own[3], double)
+    return pointer_at(own[0], own), planes, scratch, sums, pointer_at(own[4], own), own[5], own[6], own[7]
+
+
 @cached
-def forward(plan, strings, terms, turns, chunks, values, room, kept, means_at):
-    """Walks over a thread's chunks.
+def forward(plan, strings, terms, turns, chunks, values, rooms, openmp, kept, means_at, caller):
+    """Walks over all chunks, each thread over its own.
 
     Puts means, ``(samples, O)``, where ``means_at`` says, unless it is 0, and states into ``kept``, if it has room.
     """
+    member = call_team(caller, pointer(openmp), len(rooms))
     starts, code, numbers = pointer(plan[0]), pointer(plan[1]), pointer(plan[2])
     shared, sampled, products, others = pointer(turns[2]), pointer(turns[3]), pointer(strings[0]), pointer(strings[1])
-    place, planes, scratch, sums = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
-    arrivals, out, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), values.shape[1]
-    n_others, move, (own, step, block) = len(strings[1]), pointer(strings[2]), room[5]
+    place, planes, scratch, sums, arrivals, own, step, block = room_of(rooms, member, shared, pointer(values))
+    out, n_strings = after(sums, place[PRODUCT_SUMS]), values.shape[1]
+    n_others, move = len(strings[1]), pointer(strings[2])
     for index in range(own, len(chunks), step):
         enter(place, pointer(chunks), index, block)
         p = walk(starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals)
@@ -186,21 +195,26 @@ def forward(plan, strings, terms, turns, chunks, values, room, kept, means_at):
         if kept.size:
             copy_state(pair_of(planes, place, p)[0], place_in(pointer(kept), place), place, norm)
             meet(arrivals, place[THREADS])
+    release_team(caller, pointer(openmp), len(rooms))
 
 
 @cached
-def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_at, given, by_shared, by_sampled):
-    """Walks back over a thread's chunks.
+def backward(
+    plan, strings, terms, turns, chunks, values, rooms, openmp, kept, cotangent_at, given, by_shared, by_sampled,
+    caller,
+):  # fmt: skip
+    """Walks back over all chunks, each thread over its own.
 
     Slopes of the rows go to ``by_shared[thread, chunk]`` and ``by_sampled[thread]``, of the threads that share a chunk.
     The states are those that ``forward`` has ``kept``. The co-state comes from the cotangent of the means,
     ``(samples, O)``, or is ``given``, laid out like the states.
     """
+    member = call_team(caller, pointer(openmp), len(rooms))
     starts, code, numbers = pointer(plan[0]), pointer(plan[1]), pointer(plan[2])
     shared, sampled, products, others = pointer(turns[2]), pointer(turns[3]), pointer(strings[0]), pointer(strings[1])
-    place, planes, scratch, sums = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
-    arrivals, chosen, n_strings = pointer(room[4]), after(sums, place[PRODUCT_SUMS]), values.shape[1]
-    n_others, move, (own, step, block) = len(strings[1]), pointer(strings[2]), room[5]
+    place, planes, scratch, sums, arrivals, own, step, block = room_of(rooms, member, shared, pointer(values))
+    chosen, n_strings = after(sums, place[PRODUCT_SUMS]), values.shape[1]
+    n_others, move = len(strings[1]), pointer(strings[2])
     for index in range(own, len(chunks), step):
         enter(place, pointer(chunks), index, block)
         p, co, first, samples = np.int64(0), np.int64(2), place[FIRST], place[SAMPLES]
@@ -229,6 +243,7 @@ def backward(plan, strings, terms, turns, chunks, values, room, kept, cotangent_
             starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals, p, co,
             to_shared, to_sampled,
         )  # fmt: skip
+    release_team(caller, pointer(openmp), len(rooms))
 
 
 @cached

@@ -1,0 +1,152 @@
+"""Threads inside compiled code: torch's own OpenMP team, and where its members meet.
+
+Torch's threads spin for some milliseconds after each of its operations, on the processors that threads of our own would
+need. Called from compiled code they start within microseconds, without Python's lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+import llvmlite.ir as ir
+import numpy as np
+import torch
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from qworkbench.engines.statevector.native.registers import JIT
+
+SPINS = 2000
+"""Looks at the counter before the processor is offered to others."""
+_MANY = 2**30
+"""OpenMP's limit of threads, where nobody has set one, is above this."""
+_PROCESS = os.getpid()
+
+_yield_processor = types.ExternalFunction("sched_yield", types.int32())
+
+
+def _torch_openmp() -> Any:
+    """The OpenMP library that torch is linked to; None if it lacks what is needed, or may give too few threads."""
+    try:
+        library = ctypes.CDLL(torch._C.__file__)
+        if library.omp_get_thread_limit() > _MANY and library.GOMP_parallel_start and library.GOMP_parallel_end:
+            return library
+    except (AttributeError, OSError, TypeError):
+        pass
+    return None
+
+
+_LIBRARY = _torch_openmp()
+OPENMP: np.ndarray = np.array(
+    [ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value for name in
+     ("GOMP_parallel_start", "GOMP_parallel_end", "omp_get_thread_num")] if _LIBRARY else [0, 0, 0],
+    np.int64,
+)  # fmt: skip
+"""Where its functions are, for ``call_team`` and ``release_team``."""
+
+
+def usable_threads() -> int:
+    """As many as torch uses; one where its threads cannot be had.
+
+    So in a forked process, which they do not follow, and within a team, whose members get no team of their own.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or _LIBRARY is None or os.getpid() != _PROCESS:
+        return 1
+    return 1 if _LIBRARY.omp_get_level() or _LIBRARY.omp_get_dynamic() else threads
+
+
+@intrinsic
+def call_team(typingctx: Any, caller: Any, openmp: Any, threads: Any) -> Any:
+    """Have others call the function that this is called from, each with its number as the last argument.
+
+    Args:
+        caller: That last argument, -1 from Python.
+        openmp: Points to the numbers of ``OPENMP``.
+        threads: How many call it in all. None may raise: others would wait for it.
+
+    Returns:
+        The own number.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        function, number = builder.function, ir.IntType(32)
+        given = cgutils.pack_struct(builder, [*function.args[:-1], _function(builder, args[1], 2, number)])
+        task = cgutils.alloca_once_value(builder, given)
+
+        member = ir.Function(
+            builder.module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t]), f"{function.name}.in_thread"
+        )
+        member.linkage = "internal"
+        inside = ir.IRBuilder(member.append_basic_block("entry"))
+        *others, number_of = cgutils.unpack_tuple(inside, inside.load(inside.bitcast(member.args[0], task.type)))
+        # Numba's functions put what they return, and an exception, where the first two arguments point.
+        others[:2] = [inside.alloca(part.type.pointee) for part in function.args[:2]]
+        inside.call(function, [*others, inside.zext(inside.call(number_of, []), function.args[-1].type)])
+        inside.ret_void()
+
+        with builder.if_then(_calls(builder, args)):
+            start = _function(builder, args[1], 0, ir.VoidType(), cgutils.voidptr_t, cgutils.voidptr_t, number)
+            where = [builder.bitcast(part, cgutils.voidptr_t) for part in (member, task)]
+            builder.call(start, [*where, builder.trunc(args[2], number)])
+        zero = ir.Constant(args[0].type, 0)
+        return builder.select(builder.icmp_signed("<", args[0], zero), zero, args[0])
+
+    return types.int64(types.int64, openmp, types.int64), codegen
+
+
+@intrinsic
+def release_team(typingctx: Any, caller: Any, openmp: Any, threads: Any) -> Any:
+    """Wait for the others that ``call_team`` has called, with the same arguments."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        with builder.if_then(_calls(builder, args)):
+            builder.call(_function(builder, args[1], 1, ir.VoidType()), [])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, openmp, types.int64), codegen
+
+
+def _function(builder: Any, openmp: Any, entry: int, result: Any, *parameters: Any) -> Any:
+    """One of the functions of ``OPENMP``."""
+    where = builder.load(builder.gep(openmp, [ir.Constant(ir.IntType(64), entry)]))
+    return builder.inttoptr(where, ir.FunctionType(result, parameters).as_pointer())
+
+
+def _calls(builder: Any, args: Any) -> Any:
+    """Whether this is the one that calls others."""
+    caller, _, threads = args
+    from_python = builder.icmp_signed("<", caller, ir.Constant(caller.type, 0))
+    return builder.and_(from_python, builder.icmp_signed(">", threads, ir.Constant(threads.type, 1)))
+
+
+@intrinsic
+def _increase(typingctx: Any, counter: Any) -> Any:
+    """Add 1 atomically; the value before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", args[0], context.get_constant(types.int64, 1), "seq_cst")
+
+    return types.int64(counter), codegen
+
+
+@intrinsic
+def _look(typingctx: Any, counter: Any) -> Any:
+    """The value now, past any cache of the compiler."""
+    return types.int64(counter), lambda context, builder, sig, args: builder.load_atomic(args[0], "seq_cst", 8)
+
+
+@njit(**JIT)
+def meet(arrivals, threads):
+    """Wait until all ``threads`` are here. ``arrivals`` points to an int64 that starts at 0 and counts all arrivals."""
+    if threads == 1:
+        return
+    goal = (_increase(arrivals) // threads + 1) * threads
+    spins = 0
+    while _look(arrivals) < goal:
+        spins += 1
+        if spins > SPINS:
+            _yield_processor()
