@@ -67,8 +67,8 @@ class QuantumKernelClassifier(ClassifierMixin, KernelMachine):
         """
         data, labels = validate_data(self, X, y, dtype=np.float64)
         self.classes_, index = encode_labels(labels)
-        gram = self._fit_gram(data, index)
-        self.svc_ = SVC(kernel="precomputed", C=self.C, break_ties=True).fit(gram, index)
+        solver = SVC(kernel="precomputed", C=self.C, break_ties=True)
+        self.svc_ = solver.fit(self._fit_gram(solver, data, index), index)
         self.n_parameters_ = int(self.svc_.dual_coef_.size + len(self.svc_.intercept_)) + self._n_trained()
         return self
 

@@ -29,29 +29,35 @@ class KernelMachine(BaseEstimator):
     ``gram_report_`` (what shots did to the Gram matrix), ``usage_`` and ``n_parameters_``.
     """
 
-    def _fit_gram(self, data: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    def _fit_gram(self, solver: Any, data: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Make (and train) the kernel; the training Gram matrix, positive semidefinite, of shape ``(N, N)``."""
+        # Scikit-learn looks at the settings of its solvers in their fit. That is after the shots.
+        solver._validate_params()
         kernel = self.make_kernel(data, labels)
         self.kernel_state_ = {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
         self.X_fit_ = data
         gram, error = kernel.estimate(data)
         self.usage_ = kernel.usage
-        self.gram_report_: dict[str, Any] = {"sampled": bool(error.any())}
-        survival = getattr(kernel, "survival", None)
+        sampled, survival = bool(error.any()), getattr(kernel, "survival", None)
+        self.gram_report_: dict[str, Any] = {"sampled": sampled}
         if survival is not None:
             self.gram_report_["survival"] = survival
-        if error.any():
-            repair = repair_psd(gram, "auto", error)
+        if not sampled and survival is None:
+            return gram
+        # A correction of noise overshoots where the noise is not the one it assumes, without any shots.
+        repair = repair_psd(gram, "auto", error if sampled else None)
+        self.gram_report_ |= {
+            "min_eigenvalue": repair.min_eigenvalue,
+            "n_negative_eigenvalues": repair.n_negative,
+            "repair": repair.method,
+        }
+        if sampled:
             off_diagonal = error[np.triu_indices(len(error), 1)]
             self.gram_report_ |= {
                 "mean_std_error": float(off_diagonal.mean()),
-                "min_eigenvalue": repair.min_eigenvalue,
-                "n_negative_eigenvalues": repair.n_negative,
-                "repair": repair.method,
                 "change_in_std_errors": repair.change,
             }
-            gram = repair.gram
-        return gram
+        return repair.gram
 
     def make_kernel(self, data: np.ndarray, labels: np.ndarray | None = None) -> Kernel:
         """The kernel that ``fit`` would use for these data, trained if its name asks for that.

@@ -102,9 +102,9 @@ class KernelProcess(KernelMachine):
         self.backend = backend
         self.random_state = random_state
 
-    def _priors(self, data: np.ndarray, labels: np.ndarray | None) -> list[GramKernel]:
+    def _priors(self, process: type, data: np.ndarray, labels: np.ndarray | None = None) -> list[GramKernel]:
         """The quantum kernel of the training data: at its own bandwidth, and then with a free one if that is tuned."""
-        measured = self._fit_gram(data, labels)
+        measured = self._fit_gram(process(n_restarts_optimizer=self.n_restarts), data, labels)
         sampled = bool(self.gram_report_["sampled"])
         if self.tune_bandwidth and sampled:
             raise ValueError("expected an exact backend with tune_bandwidth=True: shot noise has no slope to follow")
@@ -148,7 +148,7 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = location_and_scale(values)
         self.amplitude_, self.noise_ = 1.0, 0.1
-        for gram in self._priors(data, None):
+        for gram in self._priors(GaussianProcessRegressor, data):
             # The second search starts where the first has ended: alone it may end lower.
             prior = ConstantKernel(self.amplitude_, AMPLITUDES) * gram + WhiteKernel(self.noise_, NOISES)
             process = GaussianProcessRegressor(prior, n_restarts_optimizer=self.n_restarts, random_state=self._seed)
@@ -207,7 +207,7 @@ class QuantumGPClassifier(ClassifierMixin, KernelProcess):
         data, labels = validate_data(self, X, y, dtype=np.float64)
         self.classes_, index = encode_labels(labels)
         amplitude = 1.0
-        for gram in self._priors(data, index):
+        for gram in self._priors(GaussianProcessClassifier, data, index):
             prior = ConstantKernel(amplitude, AMPLITUDES) * gram
             process = GaussianProcessClassifier(prior, n_restarts_optimizer=self.n_restarts, random_state=self._seed)
             _quietly(process.fit, data, index)

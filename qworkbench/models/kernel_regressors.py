@@ -32,8 +32,8 @@ class KernelRegressor(RegressorMixin, KernelMachine):
         """
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = location_and_scale(values)
-        gram = self._fit_gram(data)
-        self.solver_ = self._solver().fit(gram, (values - self.target_mean_) / self.target_scale_)
+        solver = self._solver()
+        self.solver_ = solver.fit(self._fit_gram(solver, data), (values - self.target_mean_) / self.target_scale_)
         self.n_parameters_ = int(np.size(self.solver_.dual_coef_))
         return self
 

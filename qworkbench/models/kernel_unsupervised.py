@@ -69,8 +69,9 @@ class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
         self.random_state = random_state
 
     def _fit_scores(self, X: np.ndarray) -> np.ndarray:
-        gram = self._fit_gram(X)
-        self.solver_ = OneClassSVM(kernel="precomputed", nu=self.nu).fit(gram)
+        solver = OneClassSVM(kernel="precomputed", nu=self.nu)
+        gram = self._fit_gram(solver, X)
+        self.solver_ = solver.fit(gram)
         self.n_parameters_ = int(self.solver_.dual_coef_.size)
         self.spread_ = np.where((spread := X.std(axis=0)) > 0, spread, 1.0)
         trial = draw_trial(X, self._seed)
@@ -156,8 +157,9 @@ class QuantumKernelPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kernel
 
     def _components(self, X: ArrayLike) -> np.ndarray:
         data = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        gram = self._fit_gram(data)
-        self.solver_ = KernelPCA(self.n_components, kernel="precomputed", eigen_solver="dense").fit(gram)
+        solver = KernelPCA(self.n_components, kernel="precomputed", eigen_solver="dense")
+        gram = self._fit_gram(solver, data)
+        self.solver_ = solver.fit(gram)
         self._n_features_out = self.solver_.eigenvalues_.shape[0]
         self.n_parameters_ = int(self.solver_.eigenvectors_.size)
         return gram
@@ -218,8 +220,8 @@ class QuantumSpectralClustering(ClusterMixin, KernelMachine):
         data = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         if not 1 <= self.n_clusters < len(data):
             raise ValueError(f"expected between 1 and {len(data) - 1} clusters, got {self.n_clusters}")
+        solver = SpectralClustering(self.n_clusters, affinity="precomputed")
         # An affinity has no negative entries; noise and repairs can make some.
-        gram = self._fit_gram(data).clip(0)
-        solver = SpectralClustering(self.n_clusters, affinity="precomputed", random_state=self._seed)
-        self.labels_ = solver.fit(gram).labels_
+        gram = self._fit_gram(solver, data).clip(0)
+        self.labels_ = solver.set_params(random_state=self._seed).fit(gram).labels_
         return self

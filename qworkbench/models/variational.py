@@ -41,7 +41,7 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     check_classification_targets(y)
     classes, index = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"expected at least 2 classes, got 1 class: {classes[0]!r}")
+        raise ValueError(f"expected at least 2 classes, got 1 class: {classes.tolist()[0]!r}")
     return classes, index
 
 

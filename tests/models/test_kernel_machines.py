@@ -272,6 +272,12 @@ def test_corrected_models_say_what_noise_has_left(moons):
     assert "survival" not in QuantumKernelClassifier().fit(X, y).gram_report_
 
 
+def test_a_matrix_that_a_correction_has_made_indefinite_is_repaired_without_shots_too(moons):
+    model = QuantumKernelClassifier(kernel="fidelity?correction=depolarising", backend="generic:4?seed=3", n_layers=2)
+    report = model.fit(moons[0][:24], moons[1][:24]).gram_report_
+    assert not report["sampled"] and report["min_eigenvalue"] < 0 and report["repair"] != "none"
+
+
 def test_clusters_of_two_rings():
     X, y = make_circles(80, factor=0.3, noise=0.04, random_state=0)
     labels = QuantumSpectralClustering("zz", bandwidth=1.5, random_state=0).fit_predict(X)
@@ -303,3 +309,34 @@ def test_bad_settings_are_refused(model, message, moons):
     X, y = moons
     with pytest.raises(ValueError, match=message):
         model.fit(X, y == "north" if "Classifier" in type(model).__name__ else X[:, 0])
+
+
+class NeverAsked(QuantumKernel):
+    """A kernel whose matrix is not to be computed."""
+
+    def estimate(self, x, y=None):
+        raise AssertionError("the kernel was asked")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        QuantumKernelClassifier(C=-1.0),
+        QuantumKernelRegressor(epsilon=-1.0),
+        QuantumKernelRidge(alpha=-1.0),
+        QuantumGPClassifier(n_restarts=-1),
+        QuantumGPRegressor(n_restarts=-1),
+        QuantumOneClassSVM(nu=2.0),
+        QuantumKernelPCA(n_components=0),
+        QuantumSpectralClustering(n_clusters=1.5),
+    ],
+)
+def test_settings_of_the_solver_are_refused_before_the_kernel_is_asked(model, moons):
+    X, y = moons
+    kernel = NeverAsked(iqp_encoding(2))
+    with pytest.raises(ValueError, match="must be"):
+        model.set_params(kernel=kernel).fit(
+            X, y if isinstance(model, QuantumKernelClassifier | QuantumGPClassifier) else X[:, 0]
+        )
+    with pytest.raises(AssertionError, match="asked"):
+        QuantumKernelClassifier(kernel=kernel).fit(X, y)
