@@ -169,7 +169,7 @@ class NativeExecutor:
             if sharing == 1 or thread == 0:
                 planes, arrivals = aligned(6 * (samples << n_qubits), dtype), np.zeros(1, np.int64)
             own = (0, samples, samples << n_qubits, 0, n_qubits, thread if sharing > 1 else 0, sharing, padded)
-            place = np.array([*own, *parts, *in_sums], np.int64)
+            place = np.array([*own, *parts, *in_sums, 0], np.int64)
             scratch = aligned(scratch_size, dtype)
             sums: np.ndarray = np.empty(int(in_sums[-1]) + 1)
             rooms.append((place, planes, scratch, sums, arrivals))
@@ -185,12 +185,12 @@ class NativeExecutor:
             raise ValueError(f"expected angles of shape {expected}, got {got[0]} and {got[1]}")
         return Angles(plain(shared, per_sample.dtype), plain(per_sample, per_sample.dtype))
 
-    def _forward(self, space: Workspace, angles: Angles, keep: bool, means: torch.Tensor | None = None) -> np.ndarray:
+    def _forward(self, space: Workspace, angles: Angles, copied: bool, means: torch.Tensor | None = None) -> np.ndarray:
         """Fills ``means``, if given; returns planes of the states, one chunk after the other, or nothing."""
         if not walk.rows_of(self._rows[2:], space.turns, *addresses(angles)):
             self._give(space)
             raise NotFiniteError
-        kept = aligned(self._n_kept(space) if keep else 0, DTYPES[space.key[1]])
+        kept = aligned(self._n_kept(space) if copied else 0, DTYPES[space.key[1]])
         walk.forward(*space.arguments, kept, 0 if means is None else means.data_ptr(), -1)
         return kept
 
@@ -200,13 +200,17 @@ class NativeExecutor:
 
     def _fits(self, space: Workspace) -> bool:
         """Whether the states of a batch may be kept."""
-        return self._n_kept(space) * space.key[1].itemsize <= KEPT_BYTES
+        return not self._copied(space) or self._n_kept(space) * space.key[1].itemsize <= KEPT_BYTES
+
+    def _copied(self, space: Workspace) -> bool:
+        """Whether states are kept by a copy: that of a single chunk stays in the planes, which nobody else works in."""
+        return len(space.chunks) > 1
 
     def states(self, angles: Angles) -> torch.Tensor:
         """State vectors of shape ``(N, 2**n)``, each up to a global phase."""
         angles = self._plain(angles)
         space = self._take(angles.per_sample)
-        kept = self._forward(space, angles, keep=True)
+        kept = self._forward(space, angles, copied=True)
         result = np.empty((space.padded, 2**self._n_qubits), np.result_type(kept, np.complex64))
         for rows, planes in self._by_chunk(space, kept):
             result[rows].real, result[rows].imag = planes[0].T, planes[1].T
@@ -227,7 +231,7 @@ class NativeExecutor:
         space = self._take(angles.per_sample)
         means = torch.empty((angles.per_sample.shape[0], len(self._strings.offset)), dtype=angles.per_sample.dtype)
         keep = keep and self._fits(space)
-        kept = self._forward(space, angles, keep, means)
+        kept = self._forward(space, angles, keep and self._copied(space), means)
         if keep:
             self._kept.append((space, kept))
         else:
@@ -252,13 +256,13 @@ class NativeExecutor:
             halves = (slice(0, n_samples // 2), slice(n_samples // 2, n_samples))
             parts = [self.gradient(Angles(angles.shared, angles.per_sample[h]), cotangent[h]) for h in halves]
             return Angles(parts[0].shared + parts[1].shared, torch.cat([part.per_sample for part in parts]))
-        return self._backward(space, angles, self._forward(space, angles, keep=True), cotangent)
+        return self._backward(space, angles, self._forward(space, angles, self._copied(space)), cotangent)
 
     def states_gradient(self, angles: Angles, cotangent: torch.Tensor) -> Angles:
         """The gradient of a loss with the derivative ``cotangent`` (torch's, complex) by the states, ``(N, 2**n)``."""
         angles, derivative = self._plain(angles), cotangent.detach().resolve_conj().resolve_neg().numpy()
         space = self._take(angles.per_sample)
-        kept = self._forward(space, angles, keep=True)
+        kept = self._forward(space, angles, copied=True)
         costate = np.zeros_like(kept)
         for rows, planes in self._by_chunk(space, costate):
             # Torch's derivative of <state|O|state> is 2 O state; the co-state of the walk is O state.

@@ -12,6 +12,8 @@ thread, how many share the chunk, samples of all chunks. Then where parts of ``s
 ``sums`` has at ``NORM`` times the planes is the state, and the co-state; see ``fused.turn_two``."""
 MATRICES, TABLE, FACTOR, COSINE, SINE, ALONE, REGISTER, WORK = range(8, 16)
 RUN_SUMS, PRODUCT_SUMS, NORM = range(16, 19)
+STATE = 19
+"""The entry that says in which pair of planes the last walk forward has left the state."""
 
 
 @njit(**JIT)

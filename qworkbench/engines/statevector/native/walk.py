@@ -30,6 +30,7 @@ from qworkbench.engines.statevector.native.places import (
     PRODUCT_SUMS,
     SAMPLES,
     SIZE,
+    STATE,
     THREAD,
     THREADS,
     pair_of,
@@ -76,7 +77,6 @@ def walk_back(
 ):  # fmt: skip
     """All operations backward from a state and a co-state; adds the slopes of the rows."""
     s, backwards = 3 - p - co, np.bool_(True)
-    sums[place[NORM]] = 1.0
     for operation in range(n_operations - 1, -1, -1):
         o = starts[operation]
         kind = code[o]
@@ -177,7 +177,7 @@ def forward(plan, strings, terms, turns, chunks, values, rooms, openmp, kept, me
     for index in range(own, len(chunks), step):
         enter(place, pointer(chunks), index, block)
         p = walk(starts, len(plan[0]), code, numbers, shared, sampled, place, planes, scratch, sums, arrivals)
-        norm = sums[place[NORM]]
+        place[STATE], norm = p, sums[place[NORM]]
         if means_at:
             first, samples = place[FIRST], place[SAMPLES]
             for k in range(n_strings * samples):
@@ -206,8 +206,8 @@ def backward(
     """Walks back over all chunks, each thread over its own.
 
     Slopes of the rows go to ``by_shared[thread, chunk]`` and ``by_sampled[thread]``, of the threads that share a chunk.
-    The states are those that ``forward`` has ``kept``. The co-state comes from the cotangent of the means,
-    ``(samples, O)``, or is ``given``, laid out like the states.
+    The states are those that ``forward`` has ``kept``, or that of the only chunk is where it was left. The co-state
+    comes from the cotangent of the means, ``(samples, O)``, or is ``given``, laid out like the states.
     """
     member = call_team(caller, pointer(openmp), len(rooms))
     starts, code, numbers = pointer(plan[0]), pointer(plan[1]), pointer(plan[2])
@@ -217,7 +217,7 @@ def backward(
     n_others, move = len(strings[1]), pointer(strings[2])
     for index in range(own, len(chunks), step):
         enter(place, pointer(chunks), index, block)
-        p, co, first, samples = np.int64(0), np.int64(2), place[FIRST], place[SAMPLES]
+        p, co, first, samples = place[STATE], np.int64(2), place[FIRST], place[SAMPLES]
         thread, n_rows, padded = place[THREAD], by_sampled.shape[1], by_sampled.shape[2]
         to_shared = after(pointer(by_shared), (thread * len(chunks) + index) * by_shared.shape[2])
         to_sampled = after(pointer(by_sampled), thread * n_rows * padded)
@@ -226,8 +226,10 @@ def backward(
         for r in range(n_rows):
             for lane in range(samples):
                 to_sampled[r * padded + first + lane] = 0
-        copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place, 1.0)
-        meet(arrivals, place[THREADS])
+        if kept.size:
+            copy_state(place_in(pointer(kept), place), pair_of(planes, place, p)[0], place, 1.0)
+            sums[place[NORM]] = 1.0
+            meet(arrivals, place[THREADS])
         if given.size:
             copy_state(place_in(pointer(given), place), pair_of(planes, place, co)[0], place, 1.0)
             meet(arrivals, place[THREADS])
