@@ -6,6 +6,7 @@ Qiskit. Circuit builders live in the package ``circuits``.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from qworkbench.report import write_report
 
 __version__ = "0.1.0"
+PROCESS = os.getpid()
+"""Which process has imported this; a fork of it has none of its threads."""
 
 _HOMES = {
     "Backend": "qworkbench.backend",

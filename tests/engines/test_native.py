@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import multiprocessing
+import os
 import pickle
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -132,11 +134,11 @@ def two_threads(monkeypatch):
     monkeypatch.setattr(native, "THREADED_WORK", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    if usable_threads() == 1:
+        torch.set_num_threads(before)
+        pytest.skip("no threads to be had here")
     yield
     torch.set_num_threads(before)
-
-
-needs_openmp = pytest.mark.skipif(team._LIBRARY is None, reason="torch has no OpenMP threads here")
 
 
 def gradient_of(circuit, n_samples, dtype=torch.float64):
@@ -184,9 +186,8 @@ def test_threads_over_amplitudes_repeat_their_bits_and_agree_with_one(two_thread
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-@needs_openmp
-def test_a_team_has_the_members_that_were_called():
-    size = max(torch.get_num_threads(), 2)
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_a_team_has_the_members_that_were_called(size, two_threads):
     seen = np.zeros(size, np.int64)
     for turn in range(1, 50):
         arrivals = np.zeros(1, np.int64)
@@ -209,7 +210,7 @@ def test_threads_of_the_user_have_teams_of_their_own(two_threads):
     def run(name):
         found[name] = [gradient_of(circuit, 1) for _ in range(5)]
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in range(3)]
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -221,11 +222,54 @@ def test_threads_of_the_user_have_teams_of_their_own(two_threads):
     assert len(found) == 3
 
 
-@needs_openmp
 def test_without_torchs_threads_one_walks_alone(two_threads, monkeypatch):
     assert usable_threads() == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(team, "_members", lambda threads: 1)
+        assert usable_threads() == 1
     monkeypatch.setattr(team, "_LIBRARY", None)
     assert usable_threads() == 1
+
+
+ALONE = """
+import os, sys, torch
+import qworkbench
+torch.set_num_threads(2)
+if sys.argv[1] == "fork":
+    torch.log_softmax(torch.zeros(8, 2), 1)
+    if os.fork():
+        sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+from circuits import efficient_su2, z_each
+from qworkbench.engines.statevector.native.team import usable_threads
+layer = qworkbench.QuantumLayer(efficient_su2(16, n_layers=1), z_each(16))
+layer(torch.zeros(1, 0)).sum().backward()
+assert usable_threads() == 1 and torch.isfinite(layer.weights.grad).all()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "setting"),
+    [
+        ("fork", {}),
+        ("start", {"OMP_MAX_ACTIVE_LEVELS": "0"}),
+        ("start", {"OMP_DYNAMIC": "true"}),
+        ("start", {"OMP_THREAD_LIMIT": "1"}),
+    ],
+)
+def test_one_walks_alone_where_a_team_would_lack_members(how, setting):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", ALONE, how], env=os.environ | setting, timeout=120)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("threads", "n_samples"), [(3, 1), (4, 1), (4, 3), (3, 2)])
+def test_more_threads_than_chunks_share_each(threads, n_samples, two_threads, monkeypatch):
+    monkeypatch.setattr(native, "SHARED_NUMBERS", 1)
+    monkeypatch.setattr(native, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(native, "REGISTER_CHUNK_BYTES", 1)
+    torch.set_num_threads(threads)
+    assert usable_threads() == threads
+    assert_close(both(random_circuit(7, 60, 3, 4, threads), n_samples, torch.float64), 1e-11)
 
 
 class Bare(Gate):
@@ -424,6 +468,12 @@ def test_numbers_are_read_from_any_view(view):
     seen = Angles(*(view(part) for part in angles))
     found = executor.mean(seen, keep=True), *executor.gradient(seen, view(cotangent))
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+def test_zeros_that_take_no_memory_are_read():
+    executor, angles, cotangent = executor_and_point()
+    found = executor.gradient(angles, torch._efficientzerotensor(cotangent.shape, dtype=torch.float64))
+    assert not found.shared.any() and not found.per_sample.any()
 
 
 def test_tensors_that_cannot_be_read_are_refused():

@@ -299,9 +299,11 @@ def plain(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Numbers that compiled code can read from their address: contiguous, as they are, on the CPU."""
     if not values.is_cpu:
         raise ValueError(f"expected all tensors on the CPU, got one on {values.device}")
-    if values.dtype is dtype and values.is_contiguous() and not values.is_neg():
+    # Of torch's zeros that take no memory nothing can be read.
+    held = values.data_ptr() or not values.numel()
+    if values.dtype is dtype and values.is_contiguous() and held and not values.is_neg():
         return values
-    return values.detach().to(dtype).resolve_neg().contiguous()
+    return values.detach().resolve_neg().to(dtype, copy=True).contiguous()
 
 
 def addresses(angles: Angles) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from functools import cache
 from typing import Any
 
 import llvmlite.ir as ir
@@ -17,46 +18,70 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from qworkbench import PROCESS
 from qworkbench.engines.statevector.native.registers import JIT
 
 SPINS = 2000
 """Looks at the counter before the processor is offered to others."""
-_MANY = 2**30
-"""OpenMP's limit of threads, where nobody has set one, is above this."""
-_PROCESS = os.getpid()
-
 _yield_processor = types.ExternalFunction("sched_yield", types.int32())
 
 
+_Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_NAMES = ("GOMP_parallel_start", "GOMP_parallel_end", "omp_get_thread_num")
+_QUERIES = (
+    "omp_get_level",
+    "omp_get_dynamic",
+    "omp_get_max_active_levels",
+    "omp_get_thread_limit",
+    "omp_get_num_threads",
+)
+UNLIMITED = 2**30
+"""OpenMP's limit of threads, which counts those of all teams, is above this where nobody has set one."""
+
+
 def _torch_openmp() -> Any:
-    """The OpenMP library that torch is linked to; None if it lacks what is needed, or may give too few threads."""
-    try:
-        library = ctypes.CDLL(torch._C.__file__)
-        if library.omp_get_thread_limit() > _MANY and library.GOMP_parallel_start and library.GOMP_parallel_end:
-            return library
-    except (AttributeError, OSError, TypeError):
-        pass
+    """The OpenMP library that torch's calls go to, or None: searched as the system does, what is global first."""
+    for name in (None, torch._C.__file__):
+        try:
+            library = ctypes.CDLL(name)
+            if all(getattr(library, function) for function in _NAMES + _QUERIES):
+                library.GOMP_parallel_start.argtypes = [_Body, ctypes.c_void_p, ctypes.c_uint]
+                return library
+        except (AttributeError, OSError, TypeError):
+            continue
     return None
 
 
 _LIBRARY = _torch_openmp()
 OPENMP: np.ndarray = np.array(
-    [ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value for name in
-     ("GOMP_parallel_start", "GOMP_parallel_end", "omp_get_thread_num")] if _LIBRARY else [0, 0, 0],
-    np.int64,
-)  # fmt: skip
+    [ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value if _LIBRARY else 0 for name in _NAMES], np.int64
+)
 """Where its functions are, for ``call_team`` and ``release_team``."""
 
 
 def usable_threads() -> int:
-    """As many as torch uses; one where its threads cannot be had.
+    """As many as torch uses; one where a team may have fewer members than asked for: they would wait for each other.
 
-    So in a forked process, which they do not follow, and within a team, whose members get no team of their own.
+    So without such a library, in a forked process, which threads do not follow, within a team, whose members get no
+    team of their own, and where OpenMP is told to limit or to choose the number of threads.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or _LIBRARY is None or os.getpid() != _PROCESS:
+    if threads == 1 or _LIBRARY is None or os.getpid() != PROCESS:
         return 1
-    return 1 if _LIBRARY.omp_get_level() or _LIBRARY.omp_get_dynamic() else threads
+    fewer = _LIBRARY.omp_get_level() or _LIBRARY.omp_get_dynamic() or _LIBRARY.omp_get_max_active_levels() < 1
+    if fewer or _LIBRARY.omp_get_thread_limit() < UNLIMITED or _members(threads) < threads:
+        return 1
+    return threads
+
+
+@cache
+def _members(threads: int) -> int:
+    """How many a team has that should have ``threads``."""
+    body = _Body(lambda _: None)
+    _LIBRARY.GOMP_parallel_start(body, None, threads)
+    found: int = _LIBRARY.omp_get_num_threads()
+    _LIBRARY.GOMP_parallel_end()
+    return found
 
 
 @intrinsic
@@ -66,7 +91,7 @@ def call_team(typingctx: Any, caller: Any, openmp: Any, threads: Any) -> Any:
     Args:
         caller: That last argument, -1 from Python.
         openmp: Points to the numbers of ``OPENMP``.
-        threads: How many call it in all. None may raise: others would wait for it.
+        threads: How many call it in all. None may raise: a member's exception is lost, and others wait for it.
 
     Returns:
         The own number.

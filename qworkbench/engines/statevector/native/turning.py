@@ -110,6 +110,7 @@ def rotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, arri
         if together == 2:
             leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
         k += together
+    # Threads that share a chunk have the same norm to the bit, so all meet here or none.
     if abs(sums[place[NORM]]) < LEAST_NORM:
         meet(arrivals, place[THREADS])
         renormalize(place, sums, re, im)
@@ -193,6 +194,7 @@ def unrotate(code, o, numbers, shared, sampled, place, planes, scratch, sums, ar
         if together == 2:
             leave_out(place, scratch, sums, place[MATRICES] + k * stride, stride)
         k += together
+    # Threads that share a chunk have the same norm to the bit, so all meet here or none.
     if abs(sums[place[NORM]]) < LEAST_NORM:
         meet(arrivals, place[THREADS])
         renormalize(place, sums, pr, pi)
