@@ -156,17 +156,27 @@ _REWRITES: dict[str, Callable[..., list[tuple[str, Angle]]]] = {
 }
 
 
-def lower(circuit: ParameterizedCircuit) -> LoweredCircuit:
-    """Give every angle its own slot.
+def check_circuit(circuit: Any) -> None:
+    """Refuse what is no ``ParameterizedCircuit``.
 
     Raises:
-        ValueError: If a gate with a free parameter is neither known nor defined by known ones; its name is given.
+        TypeError: If it is something else.
     """
     if not isinstance(circuit, ParameterizedCircuit):
         raise TypeError(
             f"expected a ParameterizedCircuit, got {type(circuit).__name__}; wrap a Qiskit circuit with "
             "circuits.from_qiskit(circuit, inputs=..., weights=...)"
         )
+
+
+def lower(circuit: ParameterizedCircuit) -> LoweredCircuit:
+    """Give every angle its own slot.
+
+    Raises:
+        TypeError: If it is no ``ParameterizedCircuit``.
+        ValueError: If a gate with a free parameter is neither known nor defined by known ones; its name is given.
+    """
+    check_circuit(circuit)
     shared, per_sample = AngleMap(circuit.inputs, circuit.weights), AngleMap(circuit.inputs, circuit.weights)
     inputs = set(circuit.inputs)
     found: list[tuple[LoweredGate, AngleMap | None]] = []

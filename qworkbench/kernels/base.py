@@ -67,6 +67,8 @@ class Kernel(nn.Module):
         return self.estimate(x, y)[0]
 
     def _checked(self, x: Any) -> torch.Tensor:
+        if torch.is_complex(x) if torch.is_tensor(x) else np.iscomplexobj(x):
+            raise ValueError("expected real data, got complex numbers")
         data = x.double() if torch.is_tensor(x) else torch.from_numpy(np.array(x, dtype=float))
         if data.dim() != 2 or data.shape[1] != self.n_inputs:
             raise ValueError(f"expected data of shape (N, {self.n_inputs}), got {tuple(data.shape)}")

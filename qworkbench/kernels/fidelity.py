@@ -18,7 +18,7 @@ from qworkbench.errors import unknown_name
 from qworkbench.kernels.base import Kernel, from_pairs, positive, upper_pairs, weight_parameter
 from qworkbench.kernels.shots import allocate_shots, measure_diagonal, undo_depolarising
 from qworkbench.layer import QuantumLayer
-from qworkbench.lowering import Angles, lower
+from qworkbench.lowering import Angles, check_circuit, lower
 
 METHODS = ("auto", "swap-test")
 ALLOCATIONS = ("equal", "variance")
@@ -66,6 +66,7 @@ class QuantumKernel(Kernel):
         correction: str = "none",
     ) -> None:
         super().__init__()
+        check_circuit(circuit)
         for kind, name, known in (
             ("method", method, METHODS),
             ("allocation", allocation, ALLOCATIONS),

@@ -65,10 +65,13 @@ def random_features(kernel: QuantumKernel, n_features: int, *, seed: int = 0) ->
         seed: Of the vectors.
 
     Raises:
+        TypeError: If the kernel is of another kind.
         ValueError: If the kernel has no states to offer, or ``n_features`` is odd or below 2.
     """
     if n_features < 2 or n_features % 2:
         raise ValueError(f"expected an even number of features from 2, got {n_features}")
+    if not isinstance(kernel, QuantumKernel):
+        raise TypeError(f"expected a QuantumKernel, got {type(kernel).__name__}; nystroem takes any kernel")
     states_of = getattr(kernel._overlap, "states", None)
     if states_of is None or not getattr(kernel._overlap, "differentiable", False) or kernel.method != "auto":
         raise ValueError(f"expected a kernel on 'statevector' without shots, got {kernel.backend!r}")

@@ -20,6 +20,7 @@ from qworkbench.errors import unknown_name
 from qworkbench.kernels.base import Kernel, positive, weight_parameter
 from qworkbench.kernels.shadows import ShadowFeatures
 from qworkbench.layer import QuantumLayer
+from qworkbench.lowering import check_circuit
 
 NEAR_ZERO = 1e-24
 """Squared distance below which the Matern kernel is flat: the slope of a square root at 0 is infinite."""
@@ -120,6 +121,7 @@ class ProjectedKernel(Kernel):
         shadows: int | None = None,
     ) -> None:
         super().__init__()
+        check_circuit(circuit)
         if outer not in OUTER:
             raise unknown_name("outer kernel", outer, OUTER)
         self.n_inputs, self.outer = circuit.n_inputs, outer

@@ -79,6 +79,8 @@ def repair_psd(gram: ArrayLike, method: str = "auto", std_error: ArrayLike | Non
         raise ValueError(f"expected a finite square matrix, got shape {matrix.shape}")
     if not np.allclose(matrix, matrix.T, atol=1e-10) or not (np.diag(matrix) > 0).all():
         raise ValueError("expected a symmetric matrix with a positive diagonal")
+    if std_error is not None and np.shape(std_error) != matrix.shape:
+        raise ValueError(f"expected standard errors of shape {matrix.shape}, got {np.shape(std_error)}")
     if method not in ("auto", "none", *REPAIRS):
         raise unknown_name("repair", method, ("auto", "none", *REPAIRS))
     values = np.linalg.eigvalsh(matrix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ class ShadowFeatures:
             raise ValueError(f"expected at least 2 bases for classical shadows, got {n_bases}")
         described = Backend.parse(backend) if isinstance(backend, str | Backend) else None
         if described is not None and described.shots is None:
-            raise ValueError(f"classical shadows sample, so they need shots: for instance '{described}?shots=1'")
+            example = replace(described, shots=1)
+            raise ValueError(f"classical shadows sample, so they need shots: for instance '{example}'")
         if any(len(pauli) != 1 for pauli in paulis):
             raise ValueError("expected single Paulis for classical shadows, got a sum; measure sums with shadows=None")
         self._n_inputs, self._n_qubits, self._n_bases = circuit.n_inputs, circuit.n_qubits, n_bases

@@ -45,7 +45,10 @@ def resolve_circuit(
         made: ParameterizedCircuit = table[circuit](n_features, max(width, 2) if n_qubits is None else width, n_layers)
         return made
     if not isinstance(circuit, ParameterizedCircuit):
-        raise TypeError(f"expected a circuit name or a ParameterizedCircuit, got {type(circuit).__name__}")
+        raise TypeError(
+            f"expected a circuit name or a ParameterizedCircuit, got {type(circuit).__name__}; wrap a Qiskit circuit "
+            "with circuits.from_qiskit(circuit, inputs=..., weights=...)"
+        )
     if circuit.n_inputs != n_features:
         raise ValueError(f"expected a circuit with {n_features} inputs, one a feature, got {circuit.n_inputs}")
     return circuit
@@ -132,8 +135,9 @@ def location_and_scale(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation of a target, the latter 1 if it is constant.
 
     Raises:
-        ValueError: If the deviation is no finite number.
+        ValueError: If the target is no numbers, or the deviation is not finite.
     """
+    values = np.asarray(values, dtype=float)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = float(np.mean(values)), float(np.std(values)) or 1.0
     if not np.isfinite(scale):

@@ -38,7 +38,8 @@ class KernelMachine(BaseEstimator):
         self.X_fit_ = data
         gram, error = kernel.estimate(data)
         self.usage_ = kernel.usage
-        sampled, survival = bool(error.any()), getattr(kernel, "survival", None)
+        # Shots that all agree have an estimated error of 0: one shot an entry has no other.
+        sampled, survival = bool(self.usage_["shots"]), getattr(kernel, "survival", None)
         self.gram_report_: dict[str, Any] = {"sampled": sampled}
         if survival is not None:
             self.gram_report_["survival"] = survival

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 
 from circuits import iqp_encoding, real_amplitudes, zz_feature_map
-from qworkbench import QuantumKernel
+from qworkbench import ProjectedKernel, QuantumKernel
+from qworkbench.kernels.lowrank import random_features
+from qworkbench.kernels.repair import repair_psd
 
 X = np.random.default_rng(8157).uniform(-1, 1, (5, 3))
 Y = np.random.default_rng(3319).uniform(-1, 1, (4, 3))
@@ -84,3 +88,21 @@ def test_weights_are_part_of_the_map():
 def test_bad_input_is_refused(make, message):
     with pytest.raises((ValueError, MemoryError), match=message):
         make()
+
+
+@pytest.mark.parametrize("kernel", [QuantumKernel, ProjectedKernel])
+def test_plain_circuits_and_complex_data_are_refused(kernel):
+    with pytest.raises(TypeError, match=r"circuits\.from_qiskit"):
+        kernel(QuantumCircuit(2))
+    for data in (np.ones((2, 2)) * 1j, torch.ones(2, 2) * 1j):
+        with pytest.raises(ValueError, match="complex"):
+            kernel(iqp_encoding(2))(data)
+
+
+def test_what_cannot_be_sketched_or_repaired_is_refused():
+    with pytest.raises(TypeError, match="nystroem"):
+        random_features(ProjectedKernel(iqp_encoding(2)), 4)
+    with pytest.raises(ValueError, match=r"standard errors of shape \(2, 2\), got \(3, 3\)"):
+        repair_psd(np.eye(2), std_error=np.eye(3))
+    with pytest.raises(ValueError, match=r"'statevector\?shots=1&seed=3'"):
+        ProjectedKernel(iqp_encoding(2), "statevector?seed=3", shadows=4)

@@ -340,3 +340,14 @@ def test_settings_of_the_solver_are_refused_before_the_kernel_is_asked(model, mo
         )
     with pytest.raises(AssertionError, match="asked"):
         QuantumKernelClassifier(kernel=kernel).fit(X, y)
+
+
+def test_one_shot_an_entry_is_a_sample_too(moons):
+    X, y = moons[0][:30], moons[1][:30]
+    report = QuantumKernelClassifier(backend="statevector?shots=1&seed=2").fit(X, y).gram_report_
+    assert report["sampled"] and report["min_eigenvalue"] < 0 and report["repair"] != "none"
+
+
+def test_a_target_of_text_is_refused(moons):
+    with pytest.raises(ValueError, match="could not convert"):
+        QuantumKernelRidge().fit(*moons)
