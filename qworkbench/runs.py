@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 import uuid
 import warnings
@@ -343,7 +344,7 @@ def session_record(command: str | None = None, **info: Any) -> RunRecord:
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     described = {
-        "command": command if command is not None else " ".join(map(_without_folders, sys.argv)),
+        "command": command if command is not None else shlex.join(map(_without_folders, sys.argv)),
         "started": now,
         "platform": platform.platform(),
         "cores": os.cpu_count(),

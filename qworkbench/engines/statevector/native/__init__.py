@@ -28,8 +28,8 @@ BLOCK_BYTES = 2**14
 """A plane's part that stays in the nearest cache, with its twins of the other planes, while several rotations pass."""
 KEPT_BYTES = 2**28
 """States of a forward pass that are kept for the backward pass, at most."""
-THREADED_WORK = 2**17
-"""Numbers times passes below which a second thread costs more than it saves."""
+THREADED_WORK = 2**19
+"""Numbers times passes below which a second thread is not used: it saves little, and a busy processor holds both up."""
 SHARED_NUMBERS = 2**16
 """Numbers of a chunk from which threads share it."""
 WORKSPACES_HELD, BYTES_HELD = 8, 2**25
