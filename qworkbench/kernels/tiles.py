@@ -287,8 +287,10 @@ def circuit_digest(circuit: ParameterizedCircuit) -> str:
         if gate.slot is None:
             digest.update(np.round(gate.matrix, 12).astype("<c16").tobytes() if gate.operation is not None else b"")
     rng = np.random.default_rng(0)
-    for _ in range(PROBES):
-        inputs, weights = (torch.as_tensor(rng.uniform(size=n)) for n in (circuit.n_inputs, circuit.n_weights))
+    for probe in range(2 * PROBES):
+        # Positive numbers, of which every function has a value, and then larger ones of both signs.
+        low, high = (0.0, 1.0) if probe < PROBES else (-5.0, 5.0)
+        inputs, weights = (torch.as_tensor(rng.uniform(low, high, n)) for n in (circuit.n_inputs, circuit.n_weights))
         angles = lowered.angles(inputs[None], weights).rows()[0]
         # Printed digits: the last bits of an angle may depend on the machine.
         digest.update(",".join(f"{angle:.9e}" for angle in angles.tolist()).encode())

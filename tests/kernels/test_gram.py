@@ -18,11 +18,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qiskit.circuit import Parameter
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from circuits import ParameterizedCircuit, from_qasm, hardware_efficient, iqp_encoding, z_each, zz_feature_map
+from circuits import (
+    ParameterizedCircuit,
+    from_qasm,
+    from_qiskit,
+    hardware_efficient,
+    iqp_encoding,
+    z_each,
+    zz_feature_map,
+)
 from qworkbench import QuantumKernel, gram_matrix, load_dataset
 from qworkbench.cli import main
 from qworkbench.errors import CircuitTooLargeError, MissingExtraError
@@ -522,3 +530,14 @@ def test_bad_input_gives_one_clear_line(arguments: str, message: str, run: Run) 
     code, out, err = run(*arguments.split())
     assert code == 1 and out == ""
     assert re.fullmatch(rf"error: [^\n]*{message}[^\n]*\n", err), err
+
+
+def test_a_digest_tells_functions_apart_that_differ_for_negative_numbers():
+    def turned(function):
+        x = ParameterVector("x", 1)
+        circuit = QuantumCircuit(1)
+        circuit.ry(function(x[0]), 0)
+        return circuit_digest(from_qiskit(circuit, inputs="x"))
+
+    assert turned(lambda v: v) == turned(lambda v: v)
+    assert len({turned(lambda v: v), turned(lambda v: v.abs()), turned(lambda v: v.sign() * v * v)}) == 3
