@@ -92,7 +92,7 @@ def random_features(kernel: QuantumKernel, n_features: int, *, seed: int = 0) ->
 
 
 def low_rank_error(
-    kernel: Kernel, feature_map: FeatureMap, X: ArrayLike, *, n_points: int = 100, seed: int = 0
+    kernel: Kernel, feature_map: FeatureMap, X: ArrayLike, *, n_points: int = 100, seed: int = 1
 ) -> ErrorEstimate:
     """How far inner products of features are from the kernel, on a random sample of points.
 
@@ -101,7 +101,8 @@ def low_rank_error(
         feature_map: Of ``nystroem`` or ``random_features``.
         X: Shape ``(N, F)``, at least 3 rows.
         n_points: Size of the sample; its pairs are compared.
-        seed: Of the sample. Take another one than the landmarks', or points that were not offered to them.
+        seed: Of the sample; not that of the landmarks, which would be the sample and without error. Where landmarks are
+            a large part of the data, take points that were not offered to them.
 
     Returns:
         The error; its standard error counts points, not pairs, by leaving out one point after the other (jackknife).
