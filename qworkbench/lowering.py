@@ -156,15 +156,15 @@ _REWRITES: dict[str, Callable[..., list[tuple[str, Angle]]]] = {
 }
 
 
-def check_circuit(circuit: Any) -> None:
-    """Refuse what is no ``ParameterizedCircuit``.
+def check_circuit(circuit: Any, expected: str = "a ParameterizedCircuit") -> None:
+    """Refuse what is no ``ParameterizedCircuit``, in words that say what is ``expected``.
 
     Raises:
         TypeError: If it is something else.
     """
     if not isinstance(circuit, ParameterizedCircuit):
         raise TypeError(
-            f"expected a ParameterizedCircuit, got {type(circuit).__name__}; wrap a Qiskit circuit with "
+            f"expected {expected}, got {type(circuit).__name__}; wrap a Qiskit circuit with "
             "circuits.from_qiskit(circuit, inputs=..., weights=...)"
         )
 

@@ -16,6 +16,7 @@ from circuits import CIRCUITS, ParameterizedCircuit, parity, z_each, z_first
 from qworkbench.backend import Backend
 from qworkbench.errors import unknown_name
 from qworkbench.layer import QuantumLayer
+from qworkbench.lowering import check_circuit
 
 MAX_DEFAULT_QUBITS = 4
 """Width of a circuit whose ``n_qubits`` is not given, at most: width must not follow the number of features."""
@@ -44,11 +45,7 @@ def resolve_circuit(
         width = min(n_features, MAX_DEFAULT_QUBITS) if n_qubits is None else n_qubits
         made: ParameterizedCircuit = table[circuit](n_features, max(width, 2) if n_qubits is None else width, n_layers)
         return made
-    if not isinstance(circuit, ParameterizedCircuit):
-        raise TypeError(
-            f"expected a circuit name or a ParameterizedCircuit, got {type(circuit).__name__}; wrap a Qiskit circuit "
-            "with circuits.from_qiskit(circuit, inputs=..., weights=...)"
-        )
+    check_circuit(circuit, "a circuit name or a ParameterizedCircuit")
     if circuit.n_inputs != n_features:
         raise ValueError(f"expected a circuit with {n_features} inputs, one a feature, got {circuit.n_inputs}")
     return circuit

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -24,8 +25,6 @@ from qworkbench.engines.statevector.native.registers import JIT
 SPINS = 2000
 """Looks at the counter before the processor is offered to others."""
 _yield_processor = types.ExternalFunction("sched_yield", types.int32())
-
-
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _NAMES = ("GOMP_parallel_start", "GOMP_parallel_end", "omp_get_thread_num")
 _QUERIES = (
@@ -42,13 +41,11 @@ UNLIMITED = 2**30
 def _torch_openmp() -> Any:
     """The OpenMP library that torch's calls go to, or None: searched as the system does, what is global first."""
     for name in (None, torch._C.__file__):
-        try:
+        with suppress(AttributeError, OSError, TypeError):
             library = ctypes.CDLL(name)
             if all(getattr(library, function) for function in _NAMES + _QUERIES):
                 library.GOMP_parallel_start.argtypes = [_Body, ctypes.c_void_p, ctypes.c_uint]
                 return library
-        except (AttributeError, OSError, TypeError):
-            continue
     return None
 
 
@@ -99,8 +96,8 @@ def call_team(typingctx: Any, caller: Any, openmp: Any, threads: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         function, number = builder.function, ir.IntType(32)
-        given = cgutils.pack_struct(builder, [*function.args[:-1], _function(builder, args[1], 2, number)])
-        task = cgutils.alloca_once_value(builder, given)
+        number_at = _function(builder, args[1], "omp_get_thread_num", number)
+        task = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [*function.args[:-1], number_at]))
 
         member = ir.Function(
             builder.module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t]), f"{function.name}.in_thread"
@@ -114,8 +111,9 @@ def call_team(typingctx: Any, caller: Any, openmp: Any, threads: Any) -> Any:
         inside.ret_void()
 
         with builder.if_then(_calls(builder, args)):
-            start = _function(builder, args[1], 0, ir.VoidType(), cgutils.voidptr_t, cgutils.voidptr_t, number)
-            where = [builder.bitcast(part, cgutils.voidptr_t) for part in (member, task)]
+            address = cgutils.voidptr_t
+            start = _function(builder, args[1], "GOMP_parallel_start", ir.VoidType(), address, address, number)
+            where = [builder.bitcast(part, address) for part in (member, task)]
             builder.call(start, [*where, builder.trunc(args[2], number)])
         zero = ir.Constant(args[0].type, 0)
         return builder.select(builder.icmp_signed("<", args[0], zero), zero, args[0])
@@ -129,15 +127,15 @@ def release_team(typingctx: Any, caller: Any, openmp: Any, threads: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         with builder.if_then(_calls(builder, args)):
-            builder.call(_function(builder, args[1], 1, ir.VoidType()), [])
+            builder.call(_function(builder, args[1], "GOMP_parallel_end", ir.VoidType()), [])
         return context.get_dummy_value()
 
     return types.void(types.int64, openmp, types.int64), codegen
 
 
-def _function(builder: Any, openmp: Any, entry: int, result: Any, *parameters: Any) -> Any:
+def _function(builder: Any, openmp: Any, name: str, result: Any, *parameters: Any) -> Any:
     """One of the functions of ``OPENMP``."""
-    where = builder.load(builder.gep(openmp, [ir.Constant(ir.IntType(64), entry)]))
+    where = builder.load(builder.gep(openmp, [ir.Constant(ir.IntType(64), _NAMES.index(name))]))
     return builder.inttoptr(where, ir.FunctionType(result, parameters).as_pointer())
 
 
