@@ -13,6 +13,7 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 import uuid
 import warnings
 import weakref
@@ -168,7 +169,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RunDirectoryError(f"cannot write to the run directory {self.path}: {error.strerror}") from None
+            reason = "it is a file" if self.path.is_file() else error.strerror
+            raise RunDirectoryError(f"cannot write to the run directory {self.path}: {reason}") from None
         self._close_lock = weakref.finalize(self, os.close, lock)
         try:
             self._take_lock(lock)
@@ -352,3 +354,21 @@ def session_record(command: str | None = None, **info: Any) -> RunRecord:
         "versions": versions(),
     }
     return RunRecord("session", {"session": uuid.uuid4().hex}, {}, described | info)
+
+
+def check_writable(path: Path | None) -> None:
+    """Find out before the work, not after it, that the result could not be written.
+
+    Raises:
+        OSError: If it could not.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"expected a file to write, got the folder {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from error

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from qworkbench.cli.console import print_json, print_table
-from qworkbench.cli.options import STANDARDIZE, BackendOption, Json, Preprocessing, Seed
+from qworkbench.cli.options import STANDARDIZE, BackendOption, FeatureMap, Json, Preprocessing, Seed
+from qworkbench.cli.shared import feature_map_of
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def kernel(
     data: Annotated[str, typer.Argument(help="A name (moons?noise=0.2) or a file (a.csv?target=y).")],
     kernel: Annotated[str, typer.Option(help="fidelity, or projected?n_body=2&outer=matern.")] = "fidelity",
-    feature_map: Annotated[str, typer.Option(help="angle, dense_angle, iqp, zz, ...")] = "iqp",
+    feature_map: FeatureMap = "iqp",
     n_qubits: Annotated[int | None, typer.Option(help="By default one a feature, from 2 to 4.")] = None,
     n_layers: Annotated[int, typer.Option(min=1, help="Repetitions of the map.")] = 1,
     bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
@@ -33,18 +34,20 @@ def kernel(
     """Say whether a quantum kernel is of use on some data: concentration, classical look-alikes, scores; one page."""
     import numpy as np
 
-    from qworkbench.cli.shared import check_writable
     from qworkbench.comparison.preprocessing import pipeline
     from qworkbench.datasets import load_dataset
     from qworkbench.diagnostics import assess_kernel
-    from qworkbench.models import QuantumKernelClassifier
+    from qworkbench.diagnostics.page import page_file
+    from qworkbench.models import QuantumKernelClassifier, QuantumKernelRegressor
+    from qworkbench.runs import check_writable
 
-    check_writable(out / "kernel.html" if out.suffix not in (".html", ".htm") else out)
-    X, y = load_dataset(data, return_X_y=True)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(y))[:rows])
-    X, y = X[chosen], y[chosen]
-    model = QuantumKernelClassifier(
-        feature_map,
+    check_writable(page_file(out))
+    dataset = load_dataset(data)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset.y))[:rows])
+    X, y = dataset.X[chosen], dataset.y[chosen]
+    task = "regression" if dataset.task == "regression" else "classification"
+    model = (QuantumKernelRegressor if task == "regression" else QuantumKernelClassifier)(
+        feature_map_of(feature_map),
         n_qubits=n_qubits,
         n_layers=n_layers,
         bandwidth=bandwidth,
@@ -54,7 +57,7 @@ def kernel(
     )
     if preprocessing:
         X = pipeline(preprocessing, model)[:-1].fit_transform(X)
-    found = assess_kernel(model.make_kernel(X, y), X, y, seed=seed, out=out)
+    found = assess_kernel(model.make_kernel(X, y), X, y, task=task, seed=seed, out=out)
     if as_json:
         from qworkbench.diagnostics.page import rows_of
 

@@ -11,7 +11,8 @@ import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, print_table
 from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Param, Preprocessing, Seed
-from qworkbench.cli.shared import ROWS_SHOWN, allow_spending, build, check_width, check_writable, parsed, present
+from qworkbench.cli.shared import ROWS_SHOWN, allow_spending, build, check_width, parsed, present
+from qworkbench.runs import check_writable
 
 if TYPE_CHECKING:
     from qworkbench.cli.detectors import Fitted

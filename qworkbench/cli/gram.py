@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, print_table
-from qworkbench.cli.options import STANDARDIZE, Json, Preprocessing, Seed
+from qworkbench.cli.options import STANDARDIZE, FeatureMap, Json, Preprocessing, Seed
+from qworkbench.cli.shared import feature_map_of
 from qworkbench.progress import progress_bar
-
-KERNELS = ("fidelity", "projected")
-_INPUT = re.compile(r"^\s*input\s+\w+(?:\[\d+\])?\s+(\w+)\s*;", re.MULTILINE)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,14 +20,17 @@ def register(app: typer.Typer) -> None:
 
 
 def gram(
-    data: Annotated[str, typer.Argument(help="The rows: a data set or a file; a CSV file needs no target.")],
+    data: Annotated[
+        str, typer.Argument(help="The rows: a data set or a file. All columns of a file but its ?target= are features.")
+    ],
     columns: Annotated[str | None, typer.Option(help="The columns, e.g. the training rows; DATA by default.")] = None,
-    circuit: Annotated[str, typer.Option(help="A feature map by name, or a file such as map.qasm.")] = "iqp",
+    feature_map: FeatureMap = "iqp",
     n_qubits: Annotated[int | None, typer.Option(help="Width of a named map; by default 2 to 4.")] = None,
     n_layers: Annotated[int, typer.Option(help="Repetitions of a named map.")] = 1,
     bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
-    kernel: Annotated[str, typer.Option(metavar="|".join(KERNELS), help="What is compared.")] = KERNELS[0],
-    gamma: Annotated[float | None, typer.Option(help="Of a projected kernel; 1 / (features var) by default.")] = None,
+    kernel: Annotated[
+        str, typer.Option(help="fidelity?method=swap-test, projected?outer=matern&gamma=0.5, ...")
+    ] = "fidelity",
     backend: Annotated[str, typer.Option(help="Where circuits run, e.g. aer?shots=1024.")] = "statevector",
     preprocessing: Preprocessing = STANDARDIZE,
     seed: Seed = 0,
@@ -50,8 +50,8 @@ def gram(
     from qworkbench.kernels.tiles import array_digest
 
     rows, others, labels = _numbers(data, columns, preprocessing)
-    feature_map = _feature_map(circuit, rows.shape[1], n_qubits, n_layers)
-    made = _kernel(kernel, feature_map, bandwidth, gamma, backend, seed, rows if others is None else others)
+    circuit = _circuit(feature_map, rows.shape[1], n_qubits, n_layers)
+    made = _kernel(kernel, circuit, bandwidth, backend, seed, rows if others is None else others)
     start = time.perf_counter()
     with interruptible(), progress_bar() as progress:
         matrix = gram_matrix(
@@ -72,11 +72,13 @@ def gram(
         "sha256": array_digest(matrix),
         "seconds": round(seconds, 3),
     }
+    if (errors := out / "std_error.npy").exists():
+        shown["std_error"] = str(errors)
     if as_json:
         print_json(shown)
         return
     print_table(
-        f"{kernel} kernel ({circuit}) of {data} on {backend}", ("", ""), [(k, str(v)) for k, v in shown.items()]
+        f"{kernel} kernel ({feature_map}) of {data} on {backend}", ("", ""), [(k, str(v)) for k, v in shown.items()]
     )
     note(f"In Python: numpy.load({str(out / 'gram.npy')!r}, mmap_mode='r')")
 
@@ -95,38 +97,32 @@ def _numbers(data: str, columns: str | None, preprocessing: list[str]) -> tuple[
     return fitted.transform(table.X), fitted.transform(others.X), table.y
 
 
-def _feature_map(circuit: str, n_features: int, n_qubits: int | None, n_layers: int) -> Any:
-    from circuits import FEATURE_MAPS, from_qasm
+def _circuit(feature_map: str, n_features: int, n_qubits: int | None, n_layers: int) -> Any:
+    from circuits import FEATURE_MAPS
     from qworkbench.models.base import resolve_circuit
 
-    chosen: Any = circuit
-    if circuit.endswith(".qasm"):
-        # Features in the order in which the program declares its inputs; Qiskit's order is by name, x10 before x2.
-        chosen = from_qasm(Path(circuit), inputs=_INPUT.findall(Path(circuit).read_text(encoding="utf-8")))
-    feature_map = resolve_circuit(chosen, FEATURE_MAPS, n_features, n_qubits, n_layers)
-    if feature_map.n_weights:
-        raise ValueError(f"expected a feature map without weights, got {feature_map.n_weights}")
-    return feature_map
+    circuit = resolve_circuit(feature_map_of(feature_map), FEATURE_MAPS, n_features, n_qubits, n_layers)
+    if circuit.n_weights:
+        raise ValueError(f"expected a feature map without weights, got {circuit.n_weights}")
+    return circuit
 
 
-def _kernel(
-    kind: str, feature_map: Any, bandwidth: float, gamma: float | None, backend: str, seed: int, rows: Any
-) -> Any:
-    from qworkbench.errors import unknown_name
-    from qworkbench.kernels import ProjectedKernel, QuantumKernel
+def _kernel(text: str, circuit: Any, bandwidth: float, backend: str, seed: int, rows: Any) -> Any:
+    from qworkbench.kernels import ProjectedKernel
+    from qworkbench.kernels.spec import KernelSpec
     from qworkbench.kernels.tiles import tile_kernel
     from qworkbench.models.base import seeded
 
-    if kind not in KERNELS:
-        raise unknown_name("kernel", kind, KERNELS)
-    if kind == KERNELS[0]:
-        if gamma is not None:
-            raise ValueError("expected no --gamma with a fidelity kernel; give --kernel projected")
-        return QuantumKernel(feature_map, seeded(backend, seed), bandwidth=bandwidth)
-    kernel = ProjectedKernel(feature_map, seeded(backend, seed), bandwidth=bandwidth)
-    tile_kernel(kernel)  # shots are refused before the rows are measured for gamma
-    # Rounded, since its last digits may depend on the machine, and finished tiles must be found again.
-    kernel.set_gamma(float(f"{kernel.scale_gamma(rows):.6g}") if gamma is None else gamma)
+    spec = KernelSpec.parse(text)
+    if spec.training:
+        raise ValueError(
+            f"expected a kernel without training, got {text!r}; train it in Python and give it to gram_matrix"
+        )
+    kernel = spec.make(circuit, seeded(backend, seed), bandwidth=bandwidth)
+    tile_kernel(kernel)  # shots of a projected kernel are refused before the rows are measured for gamma
+    if isinstance(kernel, ProjectedKernel) and "gamma" not in spec.options:
+        # Rounded, since its last digits may depend on the machine, and finished tiles must be found again.
+        kernel.set_gamma(float(f"{kernel.scale_gamma(rows):.6g}"))
     return kernel
 
 

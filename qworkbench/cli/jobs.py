@@ -143,8 +143,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the jobs with their counts as JSON lines."""
-    from qworkbench.cli.shared import check_writable
     from qworkbench.cloud import jobs
+    from qworkbench.runs import check_writable
 
     check_writable(out)
     book = _open(journal)

@@ -10,7 +10,8 @@ import typer
 
 from qworkbench.cli.console import interruptible, note, print_json, print_table
 from qworkbench.cli.options import STANDARDIZE, BackendOption, Budget, Json, Param, Preprocessing, Seed
-from qworkbench.cli.shared import allow_spending, build, check_width, check_writable, deliver, parsed
+from qworkbench.cli.shared import allow_spending, build, check_width, deliver, parsed
+from qworkbench.runs import check_writable
 
 
 def register(app: typer.Typer) -> None:

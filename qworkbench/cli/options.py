@@ -19,6 +19,10 @@ Budget = Annotated[
         show_default="$QWORKBENCH_BUDGET or 0",
     ),
 ]
+FeatureMap = Annotated[
+    str,
+    typer.Option("--feature-map", "--circuit", help="angle, dense_angle, iqp, zz, ... or a file such as map.qasm."),
+]
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A model setting; may be repeated.")
 ]

@@ -198,7 +198,8 @@ def _numbers(frame: pd.DataFrame, start: int) -> NDArray[np.float64]:
         if column.dtype.kind not in "iufb":
             first = int(np.argmax(pd.to_numeric(column, errors="coerce").isna() & column.notna()))
             raise ValueError(
-                f"expected numbers in the column {name!r}, got {str(column.iloc[first])!r} in row {start + first}"
+                f"expected numbers in the column {name!r}, got {str(column.iloc[first])!r} in row {start + first}; "
+                f"if it is the target, add ?target={name} to the file"
             )
         bad = np.flatnonzero(~np.isfinite(column.to_numpy(np.float64)))
         if len(bad):

@@ -1,16 +1,17 @@
-"""What ``train``, ``predict`` and ``detect`` share: models by name, checks before work, results by row."""
+"""What commands share: models by name, circuits from files, checks before work, results by row."""
 
 from __future__ import annotations
 
 import ast
 import os
-import tempfile
+import re
 from pathlib import Path
 from typing import Any
 
 from qworkbench.cli.console import print_json, print_table
 
 ROWS_SHOWN = 10
+_INPUT = re.compile(r"^\s*input\s+\w+(?:\[\d+\])?\s+(\w+)\s*;", re.MULTILINE)
 
 
 def build(
@@ -82,22 +83,19 @@ def parsed(pairs: list[str] | None) -> dict[str, Any]:
     return settings
 
 
-def check_writable(path: Path | None) -> None:
-    """Find out before the work, not after it, that the result could not be written.
+def feature_map_of(text: str) -> Any:
+    """A feature map's name as it is, or the circuit in a ``.qasm`` file.
 
     Raises:
-        OSError: If it could not.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no OpenQASM 3 program that can be read.
     """
-    if path is None:
-        return
-    if path.is_dir():
-        raise IsADirectoryError(f"expected a file to write, got the folder {path}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}") from error
+    if not text.endswith(".qasm"):
+        return text
+    from circuits import from_qasm
+
+    # Features in the order in which the program declares its inputs; Qiskit's order is by name, x10 before x2.
+    return from_qasm(Path(text), inputs=_INPUT.findall(Path(text).read_text(encoding="utf-8")))
 
 
 def check_width(fitted: Any, width: int) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
-from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.svm import SVC, SVR
 from sklearn.utils import check_X_y
-from sklearn.utils.multiclass import type_of_target
 
 from qworkbench.backend import Backend
 from qworkbench.diagnostics.geometry import (
@@ -28,10 +27,16 @@ from qworkbench.diagnostics.geometry import (
 )
 from qworkbench.kernels import Kernel, QuantumKernel
 from qworkbench.kernels.repair import repair_psd
+from qworkbench.kernels.training import encoded_target, is_regression
+from qworkbench.runs import check_writable
 
 C_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
 RESOLUTION = 3.0
 """Spread of the entries in units of their shot error, at which entries count as resolved."""
+ROUNDING = 1e-13
+"""Spread of the entries, in units of the largest, that is no more than rounding."""
+PILOT_SHOTS, PILOT_ROUNDS, MOST_SHOTS = 10_000, 3, 10**15
+"""Shots at which the errors of other kernels than the fidelity are looked at first; then at those that would do."""
 MIN_SAMPLES = 10
 SIMULABLE_QUBITS = 30
 SHOTS, REPETITIONS = (10, 30, 100, 300, 1000, 10_000), 8
@@ -50,8 +55,12 @@ class Concentration:
     std: float
     floor: float | None
     """``2**-n``, the mean fidelity of random states; None for kernels that are no fidelity."""
-    shots: float
-    """Shots an entry until its error is a third of ``std``: ``9 mean(k (1 - k)) / std**2``."""
+    shots: float | None
+    """Shots a circuit until the error of an entry is a third of ``std``; None if that cannot be said.
+
+    ``9 mean(k (1 - k)) / std**2`` for fidelities, ``9 mean(1 - k**2) / std**2`` for the swap test; for other kernels
+    from the errors of a simulation with many shots, if their circuits have at most 16 qubits and no shadows.
+    """
     std_error: float
     """Mean standard error of the entries as measured, 0 on an exact backend."""
 
@@ -74,6 +83,8 @@ class ShotScore:
 class KernelAssessment:
     """What ``assess_kernel`` finds; ``page`` is where the pictures are."""
 
+    task: str
+    """``classification`` or ``regression``."""
     n_samples: int
     n_qubits: int | None
     concentration: Concentration
@@ -95,7 +106,7 @@ class KernelAssessment:
     """Centred alignment with the target."""
     rbf_alignment: float
     score: float
-    """Best cross-validated score over C: accuracy, or R2 for numbers."""
+    """Best cross-validated score over C; see ``measure``."""
     rbf_score: float
     exact_score: float | None
     """The score without shots and noise; None if the states are too large to compute."""
@@ -110,16 +121,28 @@ class KernelAssessment:
         """The smallest geometric difference over the classical family."""
         return self.differences[0].g
 
+    @property
+    def measure(self) -> str:
+        """What a score is: ``accuracy``, or ``R2`` of a regression."""
+        return "R2" if self.task == "regression" else "accuracy"
+
     def verdicts(self) -> list[str]:
         """What the numbers say, in sentences."""
         root = math.sqrt(self.n_samples)
         spread = self.concentration
-        lines = [f"Resolving the entries takes about {spread.shots:,.0f} shots each (spread {spread.std:.2g})."]
+        lines = [f"The entries have a spread of {spread.std:.2g}."]
+        if spread.shots is not None:
+            lines = [
+                f"Resolving the entries takes about {spread.shots:,.0f} shots a circuit (spread {spread.std:.2g})."
+            ]
+        elif spread.std == 0:
+            lines = ["The entries do not differ by more than their errors: the kernel cannot tell samples apart."]
         if spread.std < CONCENTRATED:
             cure = "raise the bandwidth" if spread.mean > 0.5 else "lower the bandwidth or the number of qubits"
             lines[0] += f" The kernel has concentrated around {spread.mean:.2g}; {cure}."
         if self.fit[1] > 0.95:
-            lines.append(f"It is nearly an {self.fit[0]} (alignment {self.fit[1]:.3f}); use that instead.")
+            better = "" if self.fit[0] == self.tuned_rbf else f", or the tuned {self.tuned_rbf}"
+            lines.append(f"It is nearly an {self.fit[0]} (alignment {self.fit[1]:.3f}); use that instead{better}.")
         else:
             lines.append(f"The nearest RBF kernel ({self.fit[0]}) has alignment {self.fit[1]:.3f}.")
         nearest = self.differences[0]
@@ -140,8 +163,8 @@ class KernelAssessment:
                 f"s = {self.complexity.s:.3g} against {self.rbf_complexity.s:.3g}."
             )
         lines.append(
-            f"Cross-validated score {self.score:.3f}, tuned RBF {self.rbf_score:.3f}; alignment with the target "
-            f"{self.alignment:.3f}, RBF {self.rbf_alignment:.3f}."
+            f"Cross-validated {self.measure} {self.score:.3f}, tuned RBF {self.rbf_score:.3f}; "
+            f"alignment with the target {self.alignment:.3f}, RBF {self.rbf_alignment:.3f}."
         )
         if self.exact_score is not None:
             enough = [row for row in self.shot_scores if row.score >= self.exact_score - SCORE_LOSS]
@@ -164,6 +187,7 @@ def assess_kernel(
     X: ArrayLike,
     y: ArrayLike,
     *,
+    task: str | None = None,
     folds: int = 5,
     seed: int = 0,
     shots: Sequence[int] = SHOTS,
@@ -175,7 +199,8 @@ def assess_kernel(
     kernel, the RBF kernel that it is most like, geometric difference from a classical family and model complexity
     (Huang et al. 2021, arXiv:2011.01938), alignment with the target, and cross-validated scores. C is tuned on the
     same folds for both machines; the RBF kernel's width is tuned too, the quantum kernel is taken as it is. Scores are
-    those of the best setting, so both are a little too good; ``qworkbench.compare`` is the honest test.
+    those of the best setting, so both are a little too good; ``qworkbench.compare`` is the honest test. The target of a
+    regression is standardised, so that its unit does not matter.
 
     The effect of shots on the classifier: the kernel is measured anew with each number of shots, several times, on
     ``statevector``; training blocks are made positive semidefinite as in the models, and C is tuned again.
@@ -184,34 +209,43 @@ def assess_kernel(
         kernel: Any kernel.
         X: Data as the kernel sees them, shape ``(N, n_inputs)``; scale them first.
         y: Labels or numbers, shape ``(N,)``.
+        task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
         folds: Of the cross-validation.
         seed: Of the folds, and of the shots.
-        shots: Shots a circuit at which the score is measured, for kernels up to 16 qubits; none leaves this out.
+        shots: Shots a circuit at which the score is measured, for kernels up to 16 qubits without a swap test, of
+            which each entry would be a simulation; none leaves this out.
         out: Where the page goes: an HTML file, or a directory that gets a ``kernel.html``; no page by default.
 
     Raises:
         ValueError: If the data are not finite, there are fewer than 10 rows, the target is constant, a class has
-            fewer members than folds, or a number of shots is below 1.
+            fewer members than folds, the task is unknown, or a number of shots is below 1.
+        OSError: If the page cannot be written.
     """
     if any(int(count) < 1 for count in shots):
         raise ValueError(f"expected numbers of shots from 1, got {list(shots)}")
     data, labels = check_X_y(X, y, dtype=np.float64, ensure_min_samples=MIN_SAMPLES)
-    targets, numbers = _targets(labels)
-    splits = _folds(labels, folds, seed, numbers)
+    if out is not None:
+        from qworkbench.diagnostics.page import page_file
+
+        check_writable(page_file(out))
+    numbers = is_regression(labels, task)
+    answers = encoded_target(labels, task).numpy()
+    targets = answers[:, None] if numbers else _indicators(answers)
+    splits = _folds(answers, folds, seed, numbers)
     measured, error = kernel.estimate(data)
     gram, family = repair_psd(measured, "auto", error).gram, classical_family(data)
     radial = {name: matrix for name, matrix in family.items() if name.startswith("RBF")}
     machine = SVR() if numbers else SVC()
-    scores = {name: _score(machine, matrix, labels, splits) for name, matrix in radial.items()}
+    scores = {name: _score(machine, matrix, answers, splits) for name, matrix in radial.items()}
     tuned = max(scores, key=lambda name: scores[name])
     ideal, circuit = targets @ targets.T, getattr(kernel, "circuit", None)
     spectra = [_spectrum(matrix) for matrix in (gram, radial[tuned])]
-    exact_score, shot_scores = _by_shots(kernel, data, labels, machine, splits, shots, seed)
-    floor = 2.0**-circuit.n_qubits if isinstance(kernel, QuantumKernel) and circuit is not None else None
+    exact_score, shot_scores = _by_shots(kernel, data, answers, machine, splits, shots, seed)
     found = KernelAssessment(
+        task="regression" if numbers else "classification",
         n_samples=len(data),
         n_qubits=None if circuit is None else circuit.n_qubits,
-        concentration=_concentration(measured, error, floor),
+        concentration=_concentration(kernel, data, measured, error, seed),
         eigenvalues=spectra[0],
         rbf_eigenvalues=spectra[1],
         effective_rank=float(1 / (spectra[0] ** 2).sum()),
@@ -223,7 +257,7 @@ def assess_kernel(
         rbf_complexity=model_complexity(radial[tuned], targets),
         alignment=aligned(gram, ideal),
         rbf_alignment=aligned(radial[tuned], ideal),
-        score=_score(machine, gram, labels, splits),
+        score=_score(machine, gram, answers, splits),
         rbf_score=scores[tuned],
         exact_score=exact_score,
         shot_scores=shot_scores,
@@ -237,17 +271,11 @@ def assess_kernel(
     return write_page(found, data, out)
 
 
-def _targets(labels: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Centred target columns ``(N, T)`` of unit variance, and whether the target is a number."""
-    if type_of_target(labels) == "continuous":
-        columns = np.asarray(labels, dtype=float)[:, None]
-    else:
-        columns = (labels[:, None] == np.unique(labels)[None, :]).astype(float)
-        columns = columns[:, 1:] if columns.shape[1] == 2 else columns
-    spread = columns.std(0)
-    if columns.shape[1] == 0 or not (spread > 0).all():
-        raise ValueError("expected a target of at least two values, got a constant one")
-    return (columns - columns.mean(0)) / spread, type_of_target(labels) == "continuous"
+def _indicators(index: np.ndarray) -> np.ndarray:
+    """A column a class (one for two classes), centred and of unit variance, from the index of each row's class."""
+    columns = (index[:, None] == np.unique(index)[None, :]).astype(float)
+    columns = columns[:, 1:] if columns.shape[1] == 2 else columns
+    return (columns - columns.mean(0)) / columns.std(0)
 
 
 def _folds(labels: np.ndarray, folds: int, seed: int, numbers: bool) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -258,8 +286,18 @@ def _folds(labels: np.ndarray, folds: int, seed: int, numbers: bool) -> list[tup
 
 
 def _score(machine: SVC | SVR, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
-    search = GridSearchCV(machine.set_params(kernel="precomputed"), {"C": C_GRID}, cv=folds)
-    return float(search.fit(normalised(gram), labels).best_score_)
+    """Best cross-validated score over C, the training block of each fold repaired as a model would do."""
+    scores, scaled = [], normalised(gram)
+    for train, test in folds:
+        fitted = repair_psd(scaled[np.ix_(train, train)], "clip").gram
+        asked = scaled[np.ix_(test, train)]
+        scores.append(
+            [
+                machine.set_params(kernel="precomputed", C=C).fit(fitted, labels[train]).score(asked, labels[test])
+                for C in C_GRID
+            ]
+        )
+    return float(np.mean(scores, axis=0).max())
 
 
 def _by_shots(
@@ -272,7 +310,7 @@ def _by_shots(
     seed: int,
 ) -> tuple[float | None, tuple[ShotScore, ...]]:
     """The score of the exact kernel, and that of the measured one at each number of shots."""
-    if not shots or max(_widths(kernel), default=STATE_QUBITS + 1) > STATE_QUBITS:
+    if not shots or not _is_simulable(kernel):
         return None, ()
     try:
         exact = kernel.with_backend("statevector")(data)
@@ -284,32 +322,20 @@ def _by_shots(
         found = []
         for _ in range(REPETITIONS):
             noisy = kernel.with_backend(Backend("statevector", shots=count, seed=int(next(seeds))))
-            found.append(_noisy_score(machine, noisy(data), labels, folds))
+            found.append(_score(machine, noisy(data), labels, folds))
         mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
         half = float(student_t.ppf(0.975, REPETITIONS - 1)) * spread / math.sqrt(REPETITIONS)
         rows.append(ShotScore(count, mean, (mean - half, mean + half), spread))
-    return _noisy_score(machine, exact, labels, folds), tuple(rows)
+    return _score(machine, exact, labels, folds), tuple(rows)
 
 
-def _widths(kernel: Kernel) -> list[int]:
-    """Qubits of the kernel's circuits; sums and products have several."""
-    circuits = [getattr(part, "circuit", None) for part in kernel.modules() if isinstance(part, Kernel)]
-    return [circuit.n_qubits for circuit in circuits if circuit is not None]
-
-
-def _noisy_score(machine: SVC | SVR, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
-    """Best cross-validated score over C, the training block of each fold repaired as a model would do."""
-    scores = []
-    for train, test in folds:
-        fitted = repair_psd(gram[np.ix_(train, train)], "clip").gram
-        asked = gram[np.ix_(test, train)]
-        scores.append(
-            [
-                machine.set_params(kernel="precomputed", C=C).fit(fitted, labels[train]).score(asked, labels[test])
-                for C in C_GRID
-            ]
-        )
-    return float(np.mean(scores, axis=0).max())
+def _is_simulable(kernel: Kernel) -> bool:
+    """Whether the kernel's circuits are small enough for repetitions with shots: one state a sample, not one a pair."""
+    parts = [part for part in kernel.modules() if isinstance(part, Kernel)]
+    circuits = [circuit for part in parts if (circuit := getattr(part, "circuit", None)) is not None]
+    if not circuits or any(getattr(part, "method", "auto") != "auto" for part in parts):
+        return False
+    return max(circuit.n_qubits for circuit in circuits) <= STATE_QUBITS
 
 
 def _spectrum(gram: np.ndarray) -> np.ndarray:
@@ -317,10 +343,31 @@ def _spectrum(gram: np.ndarray) -> np.ndarray:
     return values / values.sum()
 
 
-def _concentration(gram: np.ndarray, error: np.ndarray, floor: float | None) -> Concentration:
+def _concentration(kernel: Kernel, data: np.ndarray, gram: np.ndarray, error: np.ndarray, seed: int) -> Concentration:
     entries, errors = (part[np.triu_indices(len(gram), 1)] for part in (gram, error))
     # What shots add to the spread says nothing about the kernel.
-    variance = max(float(entries.var() - (errors**2).mean()), 0.0)
-    shot = float((entries * (1 - entries)).clip(0).mean())
-    shots = RESOLUTION**2 * shot / variance if variance > 0 else math.inf
-    return Concentration(float(entries.mean()), math.sqrt(variance), floor, shots, float(errors.mean()))
+    variance = float(entries.var() - (errors**2).mean())
+    std = math.sqrt(variance) if variance > 0 else 0.0
+    std = std if std > ROUNDING * np.abs(entries).max() else 0.0
+    floor = 2.0**-kernel.circuit.n_qubits if isinstance(kernel, QuantumKernel) else None
+    shots = _shots_to_resolve(kernel, data, entries, std / RESOLUTION, seed) if std else None
+    return Concentration(float(entries.mean()), std, floor, shots, float(errors.mean()))
+
+
+def _shots_to_resolve(kernel: Kernel, data: np.ndarray, entries: np.ndarray, wanted: float, seed: int) -> float | None:
+    """Shots a circuit at which the root mean square error of the entries is ``wanted``; without other noise."""
+    if isinstance(kernel, QuantumKernel):
+        swapped = kernel.method == "swap-test"
+        return float((1 - entries**2 if swapped else entries * (1 - entries)).clip(0).mean()) / wanted**2
+    # More shots a basis do not make up for few random bases.
+    if not _is_simulable(kernel) or any(getattr(part, "shadows", None) for part in kernel.modules()):
+        return None
+    shots, upper = PILOT_SHOTS, np.triu_indices(len(data), 1)
+    for _ in range(PILOT_ROUNDS):
+        try:
+            sampled = kernel.with_backend(Backend("statevector", shots=shots, seed=seed))
+        except NotImplementedError:
+            return None
+        ratio = float((sampled.estimate(data)[1][upper] ** 2).mean()) / wanted**2
+        shots = min(max(1, round(shots * ratio)), MOST_SHOTS)
+    return float(shots)

@@ -21,6 +21,11 @@ SHOWN = 8
 """Classical kernels in the picture of geometric differences."""
 
 
+def page_file(out: str | Path) -> Path:
+    """Where the page goes: an HTML file, or a ``kernel.html`` in a directory."""
+    return Path(out) if Path(out).suffix in (".html", ".htm") else Path(out) / "kernel.html"
+
+
 def write_page(found: KernelAssessment, data: np.ndarray, out: str | Path) -> KernelAssessment:
     """Write the page.
 
@@ -35,7 +40,7 @@ def write_page(found: KernelAssessment, data: np.ndarray, out: str | Path) -> Ke
     Raises:
         OSError: If the page cannot be written.
     """
-    target = Path(out) if Path(out).suffix in (".html", ".htm") else Path(out) / "kernel.html"
+    target = page_file(out)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = importlib.resources.files("qworkbench.diagnostics").joinpath(TEMPLATE).read_text(encoding="utf-8")
     picture = base64.b64encode(png(figure_of(found, data))).decode("ascii")
@@ -52,17 +57,17 @@ def rows_of(found: KernelAssessment) -> list[tuple[str, str, str]]:
     error = f" \N{PLUS-MINUS SIGN} {spread.std_error:.2g} by shots" if spread.std_error else ""
     effect = [
         (
-            f"score with {row.shots:,} shots a circuit",
+            f"{found.measure} with {row.shots:,} shots a circuit",
             f"{row.score:.3f} ({row.interval[0]:.3f} to {row.interval[1]:.3f})",
             f"one measurement scatters by {row.spread:.3f}",
         )
         for row in found.shot_scores
     ]
-    exact = [] if found.exact_score is None else [("score without shots", f"{found.exact_score:.3f}", "")]
+    exact = [] if found.exact_score is None else [(f"{found.measure} without shots", f"{found.exact_score:.3f}", "")]
     return [
         ("mean off-diagonal entry", f"{spread.mean:.4g}", floor),
         ("spread of off-diagonal entries", f"{spread.std:.3g}{error}", ""),
-        ("shots an entry to resolve them", f"{spread.shots:,.0f}", ""),
+        ("shots a circuit to resolve them", "not known" if spread.shots is None else f"{spread.shots:,.0f}", ""),
         ("effective rank", f"{found.effective_rank:.1f} of {found.n_samples}", f"{found.rbf_effective_rank:.1f}"),
         ("alignment with the nearest RBF kernel", f"{found.fit[1]:.3f}", found.fit[0]),
         ("geometric difference g", f"{nearest.g:.3g}", f"from {nearest.classical}"),
@@ -75,7 +80,7 @@ def rows_of(found: KernelAssessment) -> list[tuple[str, str, str]]:
             f"{found.rbf_complexity.error:.3f}",
         ),
         ("alignment with the target", f"{found.alignment:.3f}", f"{found.rbf_alignment:.3f}"),
-        ("cross-validated score", f"{found.score:.3f}", f"{found.rbf_score:.3f} ({found.tuned_rbf})"),
+        (f"cross-validated {found.measure}", f"{found.score:.3f}", f"{found.rbf_score:.3f} ({found.tuned_rbf})"),
         *effect,
         *exact,
     ]
@@ -159,7 +164,7 @@ def _differences(axes: Axes, found: KernelAssessment) -> None:
 
 
 def _scores(axes: Axes, found: KernelAssessment) -> None:
-    names = ["score", "alignment"]
+    names = [found.measure, "alignment"]
     ours, theirs = [found.score, found.alignment], [found.rbf_score, found.rbf_alignment]
     place = np.arange(len(names))
     for shift, values, colour, label in ((0.18, ours, BLUE, "quantum"), (-0.18, theirs, GREY, "tuned RBF")):
@@ -168,7 +173,7 @@ def _scores(axes: Axes, found: KernelAssessment) -> None:
     axes.set_yticks(place, names)
     axes.set_xlim(min(0, *ours, *theirs), 1.3)
     axes.legend(fontsize=8.5, frameon=False, loc="upper right")
-    _panel(axes, "With the target: cross-validated score, alignment")
+    _panel(axes, f"With the target: cross-validated {found.measure}, alignment")
 
 
 def _by_shots(axes: Axes, found: KernelAssessment) -> None:
@@ -182,10 +187,10 @@ def _by_shots(axes: Axes, found: KernelAssessment) -> None:
     axes.axhline(found.rbf_score, color=GREY, linestyle="--", linewidth=1.2, label=f"tuned RBF, {found.rbf_score:.3f}")
     axes.set_xscale("log")
     axes.legend(fontsize=8.5, frameon=False, loc="lower right")
-    _panel(axes, "Score by shots", "shots a circuit", "cross-validated score")
+    _panel(axes, f"{found.measure} by shots", "shots a circuit", f"cross-validated {found.measure}")
 
 
 def _scatter(axes: Axes, found: KernelAssessment) -> None:
     axes.semilogx([row.shots for row in found.shot_scores], [row.spread for row in found.shot_scores], "o-", color=BLUE)
     axes.set_ylim(bottom=0)
-    _panel(axes, "How far one measurement moves the score", "shots a circuit", "standard deviation")
+    _panel(axes, f"How far one measurement moves the {found.measure}", "shots a circuit", "standard deviation")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from circuits import ParameterizedCircuit
+from qworkbench.backend import Backend
 
 
 class Kernel(nn.Module):
@@ -55,6 +56,19 @@ class Kernel(nn.Module):
         raise NotImplementedError
 
     @property
+    def seeds(self) -> frozenset[int]:
+        """What the kernel's shots come from; empty if it has none, or was given no seed."""
+        return frozenset()
+
+    def reseeded(self, seed: int) -> Self:
+        """The same kernel with the same parameters, on an engine of its own whose shots come from another seed.
+
+        Raises:
+            NotImplementedError: If it has no ``seeds``.
+        """
+        raise NotImplementedError
+
+    @property
     def usage(self) -> dict[str, int]:
         """What the engines have run for this kernel: circuits, submissions, transpilations, shots."""
         raise NotImplementedError
@@ -75,6 +89,14 @@ class Kernel(nn.Module):
         if not torch.isfinite(data).all():
             raise ValueError("expected finite data, got NaN or infinity")
         return data
+
+
+def seeds_of_shots(backend: Any) -> frozenset[int]:
+    """The seed in the description of a backend with shots; none of exact, unseeded and live ones."""
+    described = Backend.parse(backend) if isinstance(backend, str | Backend) else None
+    if described is None or described.shots is None or described.seed is None:
+        return frozenset()
+    return frozenset([described.seed])
 
 
 def weight_parameter(circuit: ParameterizedCircuit, weights: ArrayLike) -> nn.Parameter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -19,7 +20,24 @@ def _children(kernels: Sequence[Kernel]) -> tuple[nn.ModuleList, int]:
     widths = {kernel.n_inputs for kernel in kernels}
     if len(widths) > 1:
         raise ValueError(f"expected kernels of the same number of inputs, got {sorted(widths)}")
-    return nn.ModuleList(kernels), widths.pop()
+    return nn.ModuleList(_independent(kernels)), widths.pop()
+
+
+def _independent(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """The parts; one whose shots would be the random numbers of an earlier part gets a seed of its own."""
+    parts: list[Kernel] = []
+    taken: set[int] = set()
+    for kernel in kernels:
+        part = kernel
+        if not taken.isdisjoint(kernel.seeds):
+            part = kernel.reseeded(_next_seed(max(taken), len(parts)))
+        taken |= part.seeds
+        parts.append(part)
+    return parts
+
+
+def _next_seed(*entropy: int) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def _parts(kernels: nn.ModuleList) -> Iterator[Kernel]:
@@ -28,19 +46,40 @@ def _parts(kernels: nn.ModuleList) -> Iterator[Kernel]:
         yield kernel
 
 
-def _total_usage(kernels: nn.ModuleList) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for kernel in _parts(kernels):
-        for key, value in kernel.usage.items():
-            total[key] = total.get(key, 0) + value
-    return total
+class CombinedKernel(Kernel):
+    """Several kernels as one. Abstract."""
+
+    kernels: nn.ModuleList
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        """See ``Kernel``; of all parts."""
+        return frozenset().union(*(kernel.seeds for kernel in _parts(self.kernels)))
+
+    def reseeded(self, seed: int) -> Self:
+        """See ``Kernel``."""
+        parts = enumerate(_parts(self.kernels))
+        other = copy.copy(self)  # the coefficients stay the same object
+        modules = [part.reseeded(_next_seed(seed, place)) if part.seeds else part for place, part in parts]
+        other._modules = {"kernels": nn.ModuleList(modules)}
+        return other
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What the engines have run, summed over the parts."""
+        total: dict[str, int] = {}
+        for kernel in _parts(self.kernels):
+            for key, value in kernel.usage.items():
+                total[key] = total.get(key, 0) + value
+        return total
 
 
-class SumKernel(Kernel):
+class SumKernel(CombinedKernel):
     """``sum_k c_k k_k(x, y)`` with trainable positive coefficients.
 
     Args:
-        kernels: At least two, of the same inputs.
+        kernels: At least two, of the same inputs. Of those whose shots have the same seed, all but the first get
+            others: the same random numbers twice would be no independent measurements.
         coefficients: Shape ``(n_kernels,)``; equal ones that sum to 1 by default.
 
     Raises:
@@ -63,11 +102,6 @@ class SumKernel(Kernel):
         """See ``Kernel``."""
         return type(self)([kernel.with_backend(backend) for kernel in _parts(self.kernels)], self.coefficients)
 
-    @property
-    def usage(self) -> dict[str, int]:
-        """What the engines have run, summed over the parts."""
-        return _total_usage(self.kernels)
-
     def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         """See ``Kernel``."""
         parts = torch.stack([kernel.matrix(x, y) for kernel in _parts(self.kernels)])
@@ -80,11 +114,11 @@ class SumKernel(Kernel):
         return np.tensordot(factors, values, 1), np.sqrt(np.tensordot(factors**2, np.square(errors), 1))
 
 
-class ProductKernel(Kernel):
+class ProductKernel(CombinedKernel):
     """``prod_k k_k(x, y)``.
 
     Args:
-        kernels: At least two, of the same inputs.
+        kernels: At least two, of the same inputs; see ``SumKernel``.
 
     Raises:
         ValueError: If the kernels do not fit.
@@ -97,11 +131,6 @@ class ProductKernel(Kernel):
     def with_backend(self, backend: Any) -> Self:
         """See ``Kernel``."""
         return type(self)([kernel.with_backend(backend) for kernel in _parts(self.kernels)])
-
-    @property
-    def usage(self) -> dict[str, int]:
-        """What the engines have run, summed over the parts."""
-        return _total_usage(self.kernels)
 
     def matrix(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         """See ``Kernel``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,16 +16,18 @@ from qworkbench.backend import Backend
 from qworkbench.engines.base import Engine, Overlap
 from qworkbench.engines.registry import open_engine
 from qworkbench.errors import unknown_name
-from qworkbench.kernels.base import Kernel, from_pairs, positive, upper_pairs, weight_parameter
-from qworkbench.kernels.shots import allocate_shots, measure_diagonal, undo_depolarising
+from qworkbench.kernels.base import Kernel, from_pairs, positive, seeds_of_shots, upper_pairs, weight_parameter
+from qworkbench.kernels.shots import allocate_shots, measure_diagonal, never_certain, undo_depolarising
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import Angles, check_circuit, lower
 
 METHODS = ("auto", "swap-test")
 ALLOCATIONS = ("equal", "variance")
 CORRECTIONS = ("none", "depolarising")
-PORTIONS, PILOT = 8, 2
-"""``allocation="variance"`` shares out shots by the eighth; every entry gets two of them first."""
+PORTIONS = range(8, 16)
+"""``allocation="variance"`` shares out shots in so many portions, the number that leaves the fewest over."""
+PILOT = 2
+"""Portions that every entry gets first."""
 DIAGONAL_ROUNDS = 4
 """Shots of a sample's own fidelity, in units of the backend's: its error is in a whole row of entries."""
 
@@ -46,7 +49,8 @@ class QuantumKernel(Kernel):
         method: ``auto``, or ``swap-test`` for ``2 n + 1`` qubits and one ancilla read out (``2 F - 1`` is measured, so
             its standard error does not vanish with the fidelity, and an entry may be below 0).
         allocation: ``equal`` shots for all entries, or by their ``variance`` at the same total (``allocate_shots``;
-            at least 8 shots). Arrays only, as the next: tensors, which torch may differentiate, get plain entries.
+            at least 8 shots, in 8 to 15 portions, whose remainder is not used). Arrays only, as the next: tensors,
+            which torch may differentiate, get plain entries.
         correction: ``depolarising`` measures each sample's fidelity with itself, one circuit of four times the shots a
             sample and call, and undoes the noise that it shows (``correct_depolarising``); or ``none``.
 
@@ -114,8 +118,11 @@ class QuantumKernel(Kernel):
         assert self._pairs is not None
         return self._pairs
 
-    def _in_portions(self) -> QuantumKernel | None:
-        """The kernel with an eighth of the shots, on an engine that lives as long as this one; None if exact."""
+    def _in_portions(self) -> tuple[QuantumKernel, int] | None:
+        """The kernel with a portion of the shots, on an engine that lives as long as this one; None if exact.
+
+        And the number of portions.
+        """
         if not isinstance(self.backend, str | Backend):
             raise ValueError(
                 "expected the backend as a URI with allocation='variance', so that shots can be shared out"
@@ -123,14 +130,26 @@ class QuantumKernel(Kernel):
         backend = Backend.parse(self.backend)
         if backend.shots is None:
             return None
-        if backend.shots < PORTIONS:
-            raise ValueError(f"expected at least {PORTIONS} shots with allocation='variance', got {backend.shots}")
+        if (shots := backend.shots) < PORTIONS[0]:
+            raise ValueError(f"expected at least {PORTIONS[0]} shots with allocation='variance', got {shots}")
+        rounds = min((n for n in PORTIONS if n <= shots), key=lambda n: shots % n)
         if self._portions is None:
-            portion = replace(backend, shots=backend.shots // PORTIONS)
+            portion = replace(backend, shots=shots // rounds)
             object.__setattr__(self, "_portions", QuantumKernel(self.circuit, portion, self.weights.detach()))
         assert self._portions is not None
         self._portions.weights, self._portions.log_bandwidth = self.weights, self.log_bandwidth
-        return self._portions
+        return self._portions, rounds
+
+    def reseeded(self, seed: int) -> Self:
+        """See ``Kernel``."""
+        other = copy.copy(self)  # opens an engine of its own; the parameters stay the same objects
+        other.backend = replace(Backend.parse(self.backend), seed=seed)
+        return other
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        """See ``Kernel``."""
+        return seeds_of_shots(self.backend)
 
     def with_backend(self, backend: Any) -> Self:
         """See ``Kernel``."""
@@ -181,7 +200,7 @@ class QuantumKernel(Kernel):
         data, other = self._checked(x), None if y is None else self._checked(y)
         portions = self._in_portions() if self.allocation == "variance" and repeats is None else None
         if portions is not None:
-            found = allocate_shots(portions, data, other, rounds=PORTIONS, pilot=PILOT)
+            found = allocate_shots(portions[0], data, other, rounds=portions[1], pilot=PILOT)
             mean, error = found.mean, found.std_error
         else:
             mean, error = self._plain(data, other, repeats)
@@ -192,6 +211,23 @@ class QuantumKernel(Kernel):
         return mean, error
 
     def _plain(
+        self, data: torch.Tensor, other: torch.Tensor | None, repeats: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        before = self.usage["shots"]
+        mean, error = self._sampled(data, other, repeats)
+        if not (shots := self.usage["shots"] - before):
+            return mean, error
+        # How often each entry was measured; a mirrored one is counted once in the shots.
+        times = np.ones(mean.shape, dtype=np.int64) if repeats is None else repeats
+        measured = times > 0
+        if other is None:
+            upper = np.triu(times, 1)
+            times, measured = upper + upper.T, (upper + upper.T) > 0
+            shots *= 2
+        each = shots // max(1, int(times.sum()))
+        return mean, never_certain(error, each * times, measured, 2.0 if self.method == "swap-test" else 1.0)
+
+    def _sampled(
         self, data: torch.Tensor, other: torch.Tensor | None, repeats: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 import psutil
@@ -37,17 +37,44 @@ FORMAT = 1
 """Counted up when tiles of an older version no longer fit."""
 
 
+@overload
 def gram_matrix(
     kernel: Any,
     X: ArrayLike,
     Y: ArrayLike | None = None,
     *,
+    std_error: Literal[False] = False,
     out: str | Path | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     tile: int | None = None,
     progress: Progress | bool = False,
-) -> np.ndarray:
+) -> np.ndarray: ...
+@overload
+def gram_matrix(
+    kernel: Any,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    std_error: Literal[True],
+    out: str | Path | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    tile: int | None = None,
+    progress: Progress | bool = False,
+) -> tuple[np.ndarray, np.ndarray]: ...
+def gram_matrix(
+    kernel: Any,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    std_error: bool = False,
+    out: str | Path | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    tile: int | None = None,
+    progress: Progress | bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """The kernel matrix ``K[i, j] = k(X[i], Y[j])``, computed in tiles.
 
     Without ``Y`` only the tiles on and above the diagonal are computed. With ``out`` the matrix lives on disk and
@@ -59,7 +86,9 @@ def gram_matrix(
         kernel: A ``QuantumKernel`` on a backend that a URI describes, or any ``TileKernel``.
         X: Shape ``(N, F)``.
         Y: Shape ``(M, F)``; ``X`` itself by default.
-        out: Directory of the matrix (``gram.npy``) and the ledger of its tiles.
+        std_error: Whether to return the standard error of each entry too.
+        out: Directory of the matrix (``gram.npy``), with shots of its standard errors (``std_error.npy``, whether they
+            are asked for or not), and of the ledger of the tiles.
         scheduler: ``"threads"`` (the default), ``"dask"`` for worker processes on this machine, or the URL of a Dask
             scheduler. The result does not depend on it.
         workers: Threads or processes; by default one a core.
@@ -68,29 +97,33 @@ def gram_matrix(
             finished tile: tiles done, tiles in all, and the pace.
 
     Returns:
-        Float64, shape ``(N, M)``: an array, or with ``out`` a read-only memory map.
+        Float64, shape ``(N, M)``: an array, or with ``out`` a read-only memory map. With ``std_error`` two of them; the
+        errors are 0 on exact backends.
 
     Raises:
         ValueError: If the data do not fit the kernel or are not finite, an argument is wrong, or ``out`` holds
             another matrix.
-        TypeError: If the kernel cannot be sent to a worker.
+        TypeError: If the kernel cannot be sent to a worker, or knows no standard errors.
         MissingExtraError: If Dask, or what the backend needs, is not installed.
         ConnectionError: If the scheduler does not answer, or is lost on the way; finished tiles stay in ``out``.
     """
-    if progress is True:
-        with progress_bar() as bar:
-            return gram_matrix(kernel, X, Y, out=out, scheduler=scheduler, workers=workers, tile=tile, progress=bar)
-    told = progress or None
-    job = _job(kernel, X, Y, tile)
-    pool = open_workers(scheduler, workers)
-    if out is None:
-        store = _InMemory(job.plan)
-        _compute(job, secrets.randbits(31), list(job.plan.tiles()), pool, store, told)
-        return store.matrix
-    with GramLedger(out, job.plan, job.identity) as ledger:
-        _compute(job, ledger.seed, ledger.missing(), pool, ledger, told)
-        ledger.finish()
-        return ledger.matrix()
+    if not (isinstance(progress, bool) or callable(progress)):
+        raise TypeError(f"expected progress as True, False or a function, got {progress!r}")
+    with progress_bar() if progress is True else nullcontext(progress or None) as told:
+        job = _job(kernel, X, Y, tile, std_error, out is not None)
+        pool = open_workers(scheduler, workers)
+        if out is None:
+            store = _InMemory(job.plan, 1 + job.with_errors)
+            _compute(job, secrets.randbits(31), list(job.plan.tiles()), pool, store, told)
+            found = store.matrices
+        else:
+            with GramLedger(out, job.plan, job.identity, job.with_errors) as ledger:
+                _compute(job, ledger.seed, ledger.missing(), pool, ledger, told)
+                ledger.finish()
+                found = [ledger.matrix(), *([ledger.std_error()] if job.with_errors else [])]
+    if not std_error:
+        return found[0]
+    return found[0], found[1] if job.with_errors else np.broadcast_to(0.0, found[0].shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +135,7 @@ class _Job:
     right: np.ndarray
     plan: Plan
     identity: dict[str, Any]
+    with_errors: bool
 
     def tasks(self, seed: int, tiles: Iterable[Tile]) -> Iterator[TileTask]:
         """What workers get, one by one: rows are copied when their turn comes."""
@@ -112,14 +146,17 @@ class _Job:
             yield TileTask(tile, tile_seed(key, root, tile), self.left[tile.rows], y)
 
 
-def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _Job:
+def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None, asked: bool, kept: bool) -> _Job:
     described = tile_kernel(kernel)
     left = _rows("X", X, described.n_inputs)
     right = left if Y is None else _rows("Y", Y, described.n_inputs)
+    if tile is not None and (not isinstance(tile, int | np.integer) or tile < 1):
+        raise ValueError(f"expected a tile of at least 1 row, got {tile!r}")
     size = default_tile(described, len(left), len(right)) if tile is None else int(tile)
-    if size < 1 or tile not in (None, size):
-        raise ValueError(f"expected a tile of at least 1 row, got {tile}")
-    described.open(0)  # an unknown backend, a missing package or too many qubits show before any work
+    opened = described.open(0)  # an unknown backend, a missing package or too many qubits show before any work
+    known = described.sampled and hasattr(opened, "estimate")
+    if asked and described.sampled and not known:
+        raise TypeError(f"expected a kernel whose open() gives something with estimate(x, y), got {type(opened)}")
     identity = {
         "format": FORMAT,
         "data": [array_digest(left), None if Y is None else array_digest(right)],
@@ -127,7 +164,9 @@ def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None) -> _J
         "tile": size,
         "kernel": dict(described.identity()),
     }
-    return _Job(described, left, right, Plan(len(left), len(right), size, Y is None), identity)
+    return _Job(
+        described, left, right, Plan(len(left), len(right), size, Y is None), identity, known and (asked or kept)
+    )
 
 
 def _rows(name: str, data: ArrayLike, n_inputs: int) -> np.ndarray:
@@ -142,26 +181,28 @@ def _rows(name: str, data: ArrayLike, n_inputs: int) -> np.ndarray:
 
 
 class _Store(Protocol):
-    def store(self, tile: Tile, values: np.ndarray, seconds: float) -> None: ...
+    def store(self, tile: Tile, blocks: np.ndarray, seconds: float) -> None: ...
 
 
 class _InMemory:
     """A matrix that is lost with the process."""
 
-    def __init__(self, plan: Plan) -> None:
-        needed, available = 8 * plan.n_rows * plan.n_columns, psutil.virtual_memory().available
+    def __init__(self, plan: Plan, n_matrices: int) -> None:
+        needed, available = 8 * n_matrices * plan.n_rows * plan.n_columns, psutil.virtual_memory().available
         if needed > available:
             raise MemoryError(
                 f"the matrix needs {needed / 2**30:.3g} GiB, but {available / 2**30:.3g} GiB are available; "
                 "give out=DIRECTORY to keep it on disk"
             )
-        self.matrix, self._symmetric = np.empty((plan.n_rows, plan.n_columns)), plan.symmetric
+        self.matrices = [np.empty((plan.n_rows, plan.n_columns)) for _ in range(n_matrices)]
+        self._symmetric = plan.symmetric
 
-    def store(self, tile: Tile, values: np.ndarray, seconds: float) -> None:
+    def store(self, tile: Tile, blocks: np.ndarray, seconds: float) -> None:
         """Keep a tile, and in a symmetric matrix its mirror image."""
-        self.matrix[tile.rows, tile.columns] = values
-        if self._symmetric:
-            self.matrix[tile.columns, tile.rows] = values.T
+        for matrix, block in zip(self.matrices, blocks, strict=True):
+            matrix[tile.rows, tile.columns] = block
+            if self._symmetric:
+                matrix[tile.columns, tile.rows] = block.T
 
 
 def _compute(
@@ -183,8 +224,8 @@ def _compute(
         with pool as workers:
             # The small ones come last, so that all workers end at about the same time.
             tasks = job.tasks(seed, sorted(missing, key=job.plan.n_entries, reverse=True))
-            for task, (values, seconds) in workers.map_unordered(partial(_timed, job.kernel), tasks):
-                store.store(task.tile, values, seconds)
+            for task, (blocks, seconds) in workers.map_unordered(partial(_timed, job.kernel, job.with_errors), tasks):
+                store.store(task.tile, blocks, seconds)
                 done += 1
                 if progress is not None:
                     left = (total - done) * (time.perf_counter() - start) / (done - total + len(missing))
@@ -193,7 +234,7 @@ def _compute(
         raise KeyboardInterrupt(f"interrupted with {done} of {total} tiles done") from None
 
 
-def _timed(kernel: TileKernel, task: TileTask) -> tuple[np.ndarray, float]:
+def _timed(kernel: TileKernel, with_errors: bool, task: TileTask) -> tuple[np.ndarray, float]:
     start = time.perf_counter()
-    values = compute_tile(kernel, task)
-    return values, time.perf_counter() - start
+    blocks = compute_tile(kernel, task, with_errors)
+    return blocks, time.perf_counter() - start

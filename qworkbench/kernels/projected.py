@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from typing import Any, Self
 
@@ -17,8 +18,9 @@ from circuits import ParameterizedCircuit
 from qworkbench.backend import Backend
 from qworkbench.engines.base import Expectation
 from qworkbench.errors import unknown_name
-from qworkbench.kernels.base import Kernel, positive, weight_parameter
+from qworkbench.kernels.base import Kernel, positive, seeds_of_shots, weight_parameter
 from qworkbench.kernels.shadows import ShadowFeatures
+from qworkbench.kernels.shots import never_certain
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import check_circuit
 
@@ -153,6 +155,21 @@ class ProjectedKernel(Kernel):
         return other
 
     @property
+    def seeds(self) -> frozenset[int]:
+        """See ``Kernel``."""
+        return seeds_of_shots(self.layer.backend)
+
+    def reseeded(self, seed: int) -> Self:
+        """See ``Kernel``."""
+        backend = replace(Backend.parse(self.layer.backend), seed=seed)
+        other = copy.copy(self)  # the parameters stay the same objects
+        other._modules = {"layer": self.layer.with_backend(backend)}
+        other.layer.weights = self.layer.weights
+        if other.shadows is not None:
+            other._shadows = ShadowFeatures(self.circuit, self.layer.observables, backend, other.shadows)
+        return other
+
+    @property
     def circuit(self) -> ParameterizedCircuit:
         """The feature map."""
         return self.layer.circuit
@@ -192,9 +209,16 @@ class ProjectedKernel(Kernel):
         """
         data = self._checked(x) * self.log_bandwidth.exp()
         measured: Any = self.layer if self._shadows is None else self._shadows
+        before = self.usage
         with torch.no_grad():
             estimate = measured.estimate(data) if self._shadows is None else measured.estimate(data, self.weights)
-        return Expectation(estimate.mean * self._scale, estimate.std_error * self._scale)
+        error = estimate.std_error
+        spent = {key: value - before[key] for key, value in self.usage.items()}
+        if self._shadows is None and spent["shots"]:
+            shots = spent["shots"] // max(1, spent["circuits"])
+            reach = 2 * np.array([_reach(observable) for observable in self.layer.observables])
+            error = torch.from_numpy(never_certain(error.numpy(), shots, np.ones(error.shape, bool), reach)).to(error)
+        return Expectation(estimate.mean * self._scale, error * self._scale)
 
     def scale_gamma(self, x: ArrayLike) -> float:
         """``1 / (n_features var)`` of the measured features, the rule of scikit-learn's ``gamma="scale"``."""
@@ -252,6 +276,12 @@ class ProjectedKernel(Kernel):
     def extra_repr(self) -> str:
         """What ``print(kernel)`` shows."""
         return f"outer={self.outer!r}, shape={self.shape}"
+
+
+def _reach(observable: SparsePauliOp) -> float:
+    """How far an observable can be from its mean over all states, at most."""
+    pauli = observable.paulis.x.any(axis=1) | observable.paulis.z.any(axis=1)
+    return float(np.abs(observable.coeffs[pauli]).sum())
 
 
 def _squared_distances(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

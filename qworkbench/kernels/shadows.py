@@ -15,6 +15,7 @@ from circuits import ParameterizedCircuit
 from qworkbench.backend import Backend
 from qworkbench.engines.base import Expectation
 from qworkbench.engines.registry import open_engine
+from qworkbench.kernels.shots import never_certain
 from qworkbench.lowering import lower
 
 ROWS_BYTES = 2**27
@@ -88,6 +89,7 @@ class ShadowFeatures:
         bases = self._rng.integers(0, 3, (len(x), self._n_bases, self._n_qubits))
         turns = torch.as_tensor(_TURNS[bases].reshape(len(x) * self._n_bases, -1))
         rows = torch.cat([x.repeat_interleave(self._n_bases, dim=0), turns], dim=1)
+        before = self._engine.usage.shots
         with torch.no_grad():
             frequencies = self._sampler.probabilities(self._lowered.angles(rows, weights)).mean.numpy()
         values = (frequencies @ self._signs).reshape(len(x), self._n_bases, -1)
@@ -101,7 +103,9 @@ class ShadowFeatures:
             )
         mean = (values * fits).sum(1) / count
         spread = ((values - mean[:, None, :]) ** 2 * fits).sum(1) / (count - 1)
-        return mean * self._coefficients, np.sqrt(spread / count) * np.abs(self._coefficients)
+        shots = count * ((self._engine.usage.shots - before) // (len(x) * self._n_bases))
+        error = never_certain(np.sqrt(spread / count), shots, shots > 0, 2.0)
+        return mean * self._coefficients, error * np.abs(self._coefficients)
 
 
 def _with_turns(circuit: ParameterizedCircuit) -> ParameterizedCircuit:

@@ -34,6 +34,20 @@ def beta_error(frequency: np.ndarray, shots: np.ndarray) -> np.ndarray:
     return np.sqrt(smoothed * (1 - smoothed) / (shots + 3))
 
 
+def never_certain(
+    error: np.ndarray, shots: np.ndarray | int, measured: np.ndarray, reach: ArrayLike = 1.0
+) -> np.ndarray:
+    """Errors that are 0 because all shots agree, replaced by those of the flat prior (``beta_error``).
+
+    Args:
+        error: Standard errors of the sample.
+        shots: That each value has got.
+        measured: Whether it was measured; others keep their 0.
+        reach: The distance of the two outcomes: 1 of a frequency, 2 of a Pauli's mean.
+    """
+    return np.where(measured & (error == 0), np.asarray(reach) * beta_error(np.ones(()), np.asarray(shots)), error)
+
+
 def allocate_shots(
     kernel: QuantumKernel, x: ArrayLike, y: ArrayLike | None = None, *, rounds: int = 8, pilot: int = 2
 ) -> ShotEstimate:

@@ -62,7 +62,10 @@ class TileKernel(Protocol):
         ...
 
     def open(self, seed: int) -> Matrix:
-        """The kernel at work; ``seed`` matters to sampled kernels alone."""
+        """The kernel at work; ``seed`` matters to sampled kernels alone.
+
+        A sampled one that has a method ``estimate(x, y)``, of the values and their standard errors, is asked for both.
+        """
         ...
 
 
@@ -368,13 +371,20 @@ class TileTask(NamedTuple):
 _opened = threading.local()
 
 
-def compute_tile(kernel: TileKernel, task: TileTask) -> np.ndarray:
-    """The values of a tile, shape ``(rows, columns)``, float64.
+def compute_tile(kernel: TileKernel, task: TileTask, with_errors: bool = False) -> np.ndarray:
+    """The values of a tile, and their standard errors if asked for: shape ``(1 or 2, rows, columns)``, float64.
 
     Raises:
         RuntimeError: If the kernel returns another shape, or a value that is not finite.
     """
-    values = np.ascontiguousarray(_open(kernel, task.seed)(task.x, task.y), dtype=np.float64)
+    opened: Any = _open(kernel, task.seed)
+    blocks = opened.estimate(task.x, task.y) if with_errors else (opened(task.x, task.y),)
+    checked = [_checked(block, task) for block in blocks]
+    return np.stack(checked) if with_errors else checked[0][None]
+
+
+def _checked(block: Any, task: TileTask) -> np.ndarray:
+    values = np.ascontiguousarray(block, dtype=np.float64)
     expected = (len(task.x), len(task.x if task.y is None else task.y))
     if values.shape != expected or not np.isfinite(values).all():
         state = f"shape {values.shape}" if values.shape != expected else "NaN or infinity"

@@ -8,18 +8,72 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.svm import SVC
+from sklearn.utils.multiclass import type_of_target
 
 from qworkbench.errors import unknown_name
 from qworkbench.kernels.base import Kernel
 from qworkbench.training import History, train
 
 TINY = 1e-12
+TASKS = ("classification", "regression")
 
 
-def ideal_gram(labels: torch.Tensor) -> torch.Tensor:
-    """What a perfect kernel would be: 1 within a class, ``-1 / (n_classes - 1)`` between classes; shape ``(N, N)``."""
-    n_classes = max(2, len(torch.unique(labels)))
-    same = labels[:, None] == labels[None, :]
+def is_regression(target: ArrayLike, task: str | None = None) -> bool:
+    """Whether a target is to be taken as numbers rather than classes.
+
+    Args:
+        target: Shape ``(N,)``.
+        task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
+
+    Raises:
+        ValueError: If the task is unknown, or there are no finite numbers for a regression.
+    """
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    values = np.asarray(target)
+    regression = type_of_target(values) == "continuous" if task is None else task == "regression"
+    if regression and (values.dtype.kind not in "iufb" or not np.isfinite(values).all()):
+        raise ValueError(f"expected finite numbers as the target of a regression, got {values.dtype}")
+    return regression
+
+
+def encoded_target(target: ArrayLike, task: str | None = None) -> torch.Tensor:
+    """Numbers of mean 0 and deviation 1 for a regression, else the index of each class; shape ``(N,)``.
+
+    Args:
+        target: Shape ``(N,)``.
+        task: See ``is_regression``.
+
+    Raises:
+        ValueError: If there are fewer than two different values, or see ``is_regression``.
+    """
+    values = np.asarray(target)
+    if values.ndim != 1:
+        raise ValueError(f"expected a target of shape (N,), got {values.shape}")
+    regression = is_regression(values, task)
+    different, index = np.unique(values, return_inverse=True)
+    if len(different) < 2:
+        kind = "values" if regression else "classes"
+        raise ValueError(f"expected a target of at least 2 {kind}, got a constant or empty one")
+    if not regression:
+        return torch.as_tensor(index)
+    numbers = values.astype(float)
+    return torch.as_tensor((numbers - numbers.mean()) / numbers.std())
+
+
+def ideal_gram(target: torch.Tensor) -> torch.Tensor:
+    """What a perfect kernel would be, shape ``(N, N)``.
+
+    1 within a class and ``-1 / (n_classes - 1)`` between classes; for numbers their products (Cortes, Mohri &
+    Rostamizadeh 2012, JMLR 13, section 3).
+
+    Args:
+        target: Whole numbers for classes, floats for a regression; see ``encoded_target``.
+    """
+    if target.is_floating_point():
+        return torch.outer(target, target).double()
+    n_classes = max(2, len(torch.unique(target)))
+    same = target[:, None] == target[None, :]
     return torch.where(same, 1.0, -1.0 / (n_classes - 1)).double()
 
 
@@ -43,10 +97,21 @@ def alignment(gram: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (first * second).sum() / (first.norm() * second.norm()).clamp_min(TINY)
 
 
-def kernel_target_alignment(gram: ArrayLike, labels: ArrayLike) -> float:
-    """Centred alignment of a Gram matrix with the labels (any kind); see ``alignment`` and ``ideal_gram``."""
-    _, index = np.unique(np.asarray(labels), return_inverse=True)
-    return float(alignment(torch.as_tensor(np.asarray(gram, dtype=float)), ideal_gram(torch.as_tensor(index))))
+def kernel_target_alignment(gram: ArrayLike, labels: ArrayLike, task: str | None = None) -> float:
+    """Centred alignment of a Gram matrix with a target; see ``alignment`` and ``ideal_gram``.
+
+    Args:
+        gram: Shape ``(N, N)``.
+        labels: Of any kind, or numbers, shape ``(N,)``.
+        task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
+
+    Raises:
+        ValueError: If the shapes do not fit, the target is constant, or see ``is_regression``.
+    """
+    matrix, wanted = np.asarray(gram, dtype=float), encoded_target(labels, task)
+    if matrix.shape != (len(wanted), len(wanted)):
+        raise ValueError(f"expected a Gram matrix of shape {(len(wanted),) * 2}, one row a target, got {matrix.shape}")
+    return float(alignment(torch.as_tensor(matrix), ideal_gram(wanted)))
 
 
 def _alignment_loss(gram: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -86,6 +151,7 @@ def train_kernel(
     x: ArrayLike,
     labels: ArrayLike,
     *,
+    task: str | None = None,
     loss: str = "alignment",
     epochs: int = 20,
     batch_size: int = 64,
@@ -93,13 +159,15 @@ def train_kernel(
     frozen: Sequence[str] = (),
     generator: torch.Generator | None = None,
 ) -> History:
-    """Fit a kernel's parameters to labels, in place, on Gram matrices of mini-batches.
+    """Fit a kernel's parameters to labels or numbers, in place, on Gram matrices of mini-batches.
 
     Args:
         kernel: Any kernel; ``kernel.named_parameters()`` says what it has.
         x: Shape ``(N, n_inputs)``.
-        labels: Shape ``(N,)``, of any kind.
-        loss: ``alignment`` (1 - centred kernel-target alignment; Hubregtsen et al. 2021, arXiv:2105.02276) or ``svc``.
+        labels: Of any kind, or numbers, shape ``(N,)``.
+        task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
+        loss: ``alignment`` (1 - centred kernel-target alignment; Hubregtsen et al. 2021, arXiv:2105.02276), or ``svc``,
+            which needs classes.
         epochs: Passes over the data.
         batch_size: Samples of a Gram matrix.
         learning_rate: Adam's.
@@ -110,7 +178,8 @@ def train_kernel(
         The mean loss of each epoch.
 
     Raises:
-        ValueError: If the loss or a parameter is unknown, there is nothing to train, or there is only one class.
+        ValueError: If the loss or a parameter is unknown, there is nothing to train, or the target is constant or no
+            classes for ``svc``.
     """
     if loss not in LOSSES:
         raise unknown_name("loss", loss, LOSSES)
@@ -118,9 +187,11 @@ def train_kernel(
     for name in frozen:
         if name not in named:
             raise unknown_name("kernel parameter", name, named)
-    classes, index = np.unique(np.asarray(labels), return_inverse=True)
-    if len(classes) < 2 or len(index) != len(data):
-        raise ValueError(f"expected {len(data)} labels of at least 2 classes, got {len(index)} of {len(classes)}")
+    wanted = encoded_target(labels, task)
+    if len(wanted) != len(data):
+        raise ValueError(f"expected {len(data)} labels, one a row, got {len(wanted)}")
+    if loss == "svc" and wanted.is_floating_point():
+        raise ValueError("expected classes with loss='svc', got numbers; use loss='alignment'")
     before = {name: parameter.requires_grad for name, parameter in named.items()}
     for name in frozen:
         named[name].requires_grad_(False)
@@ -131,7 +202,7 @@ def train_kernel(
             kernel,
             LOSSES[loss],
             data.detach(),
-            torch.as_tensor(index),
+            wanted,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,

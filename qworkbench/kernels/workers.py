@@ -52,8 +52,8 @@ def open_workers(scheduler: str | None, n_workers: int | None) -> AbstractContex
         ValueError: If ``scheduler`` is none of these, or the number does not fit.
         MissingExtraError: If Dask is not installed.
     """
-    if n_workers is not None and n_workers < 1:
-        raise ValueError(f"expected at least 1 worker, got {n_workers}")
+    if n_workers is not None and (not isinstance(n_workers, int) or n_workers < 1):
+        raise ValueError(f"expected at least 1 worker, got {n_workers!r}")
     if scheduler in (None, THREADS):
         return _threads(n_workers or cores())
     if scheduler == LOCAL:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from circuits import FEATURE_MAPS, ParameterizedCircuit
+from qworkbench.backend import Backend
 from qworkbench.kernels.base import Kernel
 from qworkbench.kernels.projected import ProjectedKernel
 from qworkbench.kernels.repair import repair_psd
 from qworkbench.kernels.spec import KernelSpec
 from qworkbench.kernels.training import train_kernel
 from qworkbench.models.base import INITIAL_SPREAD, draw_seed, resolve_circuit, seeded, with_errors
+
+OF_A_NAME = ("feature_map", "n_qubits", "n_layers", "bandwidth", "backend")
+"""Settings of a kernel by name; a kernel object brings its own."""
 
 
 class KernelMachine(BaseEstimator):
@@ -65,7 +70,7 @@ class KernelMachine(BaseEstimator):
 
         Args:
             data: Shape ``(N, F)``.
-            labels: Shape ``(N,)``, for training.
+            labels: Shape ``(N,)``, or the numbers of a regressor, for training.
 
         Raises:
             ValueError: If a setting is wrong or does not fit the data.
@@ -78,6 +83,7 @@ class KernelMachine(BaseEstimator):
                 raise ValueError(
                     f"expected a kernel of {data.shape[1]} inputs, one a feature, got {self.kernel.n_inputs}"
                 )
+            self._refuse_unheeded()
             return copy.deepcopy(self.kernel)
         if not isinstance(self.kernel, str):
             raise TypeError(f"expected a kernel by name or a Kernel, got {type(self.kernel).__name__}")
@@ -89,7 +95,9 @@ class KernelMachine(BaseEstimator):
                 f"'{spec.name}?train=alignment', got {circuit.n_weights} weights"
             )
         if spec.training and labels is None:
-            raise ValueError(f"expected a kernel without training, since this model has no labels, got {self.kernel!r}")
+            raise ValueError(
+                f"expected a kernel without training, since this model learns no target, got {self.kernel!r}"
+            )
         generator = torch.Generator().manual_seed(self._seed)
         weights = INITIAL_SPREAD * torch.randn(circuit.n_weights, generator=generator, dtype=torch.float64)
         kernel = spec.make(circuit, seeded(self.backend, self._seed), weights.numpy(), bandwidth=self.bandwidth)
@@ -97,13 +105,30 @@ class KernelMachine(BaseEstimator):
             kernel.set_gamma(kernel.scale_gamma(data))
         if spec.training:
             assert labels is not None
-            train_kernel(kernel, data, labels, generator=generator, **spec.training)
+            task = "regression" if is_regressor(self) else "classification"
+            train_kernel(kernel, data, labels, task=task, generator=generator, **spec.training)
         self.kernel_spec_, self.circuit_ = self.kernel, circuit
         return kernel
+
+    def _refuse_unheeded(self) -> None:
+        """Settings beside a kernel object would be left aside in silence, a paid backend among them."""
+        signature = inspect.signature(type(self).__init__).parameters
+        for name in OF_A_NAME:
+            given, default = getattr(self, name), signature[name].default
+            if not (given is default or (isinstance(given, str | int | float) and given == default)):
+                way = "kernel.with_backend(...)" if name == "backend" else "the kernel's own"
+                raise ValueError(f"expected no {name}= beside a kernel object, got {given!r}; use {way}")
+
+    def _asks_for_shots(self) -> bool:
+        """Whether the backend, as far as it is described, samples; before anything runs."""
+        parts = self.kernel.modules() if isinstance(self.kernel, Kernel) else [self]
+        backends = [getattr(part, "backend", None) for part in parts]
+        return any(isinstance(one, str | Backend) and Backend.parse(one).shots is not None for one in backends)
 
     def _kernel(self) -> Kernel:
         """The fitted kernel on the backend that is set now; a kernel object stays on its own."""
         if self.kernel_spec_ is None:
+            self._refuse_unheeded()
             kernel: Kernel = copy.deepcopy(self.kernel)
         else:
             assert self.circuit_ is not None

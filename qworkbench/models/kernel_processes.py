@@ -104,10 +104,14 @@ class KernelProcess(KernelMachine):
 
     def _priors(self, process: type, data: np.ndarray, labels: np.ndarray | None = None) -> list[GramKernel]:
         """The quantum kernel of the training data: at its own bandwidth, and then with a free one if that is tuned."""
+        # Before the shots, as far as the backend is described; a live one shows after its first.
+        refused = ValueError("expected an exact backend with tune_bandwidth=True: shot noise has no slope to follow")
+        if self.tune_bandwidth and self._asks_for_shots():
+            raise refused
         measured = self._fit_gram(process(n_restarts_optimizer=self.n_restarts), data, labels)
         sampled = bool(self.gram_report_["sampled"])
         if self.tune_bandwidth and sampled:
-            raise ValueError("expected an exact backend with tune_bandwidth=True: shot noise has no slope to follow")
+            raise refused
         kernel = self._kernel()
 
         def gram(rows: np.ndarray, scale: float) -> np.ndarray:
@@ -132,7 +136,7 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         n_qubits: Width of a named map.
         n_layers: Repetitions of a named map.
         bandwidth: The factor on the data, where the search starts.
-        kernel: A name with options, without training, or a ``Kernel``.
+        kernel: A name with options, of which ``train=alignment`` trains it, or a ``Kernel``.
         tune_bandwidth: Whether the likelihood also chooses the bandwidth; by default on exact backends.
         n_restarts: Further starts of the search.
         backend: Where it runs.
@@ -148,7 +152,7 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = location_and_scale(values)
         self.amplitude_, self.noise_ = 1.0, 0.1
-        for gram in self._priors(GaussianProcessRegressor, data):
+        for gram in self._priors(GaussianProcessRegressor, data, values):
             # The second search starts where the first has ended: alone it may end lower.
             prior = ConstantKernel(self.amplitude_, AMPLITUDES) * gram + WhiteKernel(self.noise_, NOISES)
             process = GaussianProcessRegressor(prior, n_restarts_optimizer=self.n_restarts, random_state=self._seed)
@@ -158,7 +162,7 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         self.scale_, self._diagonal = float(product.k2.scale), float(product.k2.diagonal)
         self.dual_coef_, self._cholesky = process.alpha_.copy(), process.L_.copy()
         self.log_marginal_likelihood_ = float(process.log_marginal_likelihood_value_)
-        self.n_parameters_ = int(self.dual_coef_.size)
+        self.n_parameters_ = int(self.dual_coef_.size) + self._n_trained()
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -215,7 +219,7 @@ class QuantumGPClassifier(ClassifierMixin, KernelProcess):
             self.latent_ = [_latent(part) for part in ([fitted] if len(self.classes_) == 2 else fitted.estimators_)]
             amplitude = float(np.exp(np.mean([np.log(part["amplitude"]) for part in self.latent_])))
         self.log_marginal_likelihood_ = float(process.log_marginal_likelihood_value_)
-        self.n_parameters_ = len(self.latent_) * len(data)
+        self.n_parameters_ = len(self.latent_) * len(data) + self._n_trained()
         return self
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:

@@ -32,9 +32,9 @@ class KernelRegressor(RegressorMixin, KernelMachine):
         """
         data, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.target_mean_, self.target_scale_ = location_and_scale(values)
-        solver = self._solver()
-        self.solver_ = solver.fit(self._fit_gram(solver, data), (values - self.target_mean_) / self.target_scale_)
-        self.n_parameters_ = int(np.size(self.solver_.dual_coef_))
+        solver, standardised = self._solver(), (values - self.target_mean_) / self.target_scale_
+        self.solver_ = solver.fit(self._fit_gram(solver, data, standardised), standardised)
+        self.n_parameters_ = int(np.size(self.solver_.dual_coef_)) + self._n_trained()
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -56,7 +56,7 @@ class QuantumKernelRegressor(KernelRegressor):
         n_qubits: Width of a named map.
         n_layers: Repetitions of a named map.
         bandwidth: The factor on the data.
-        kernel: A name with options, without training, or a ``Kernel``.
+        kernel: A name with options, of which ``train=alignment`` trains it, or a ``Kernel``.
         C: Inverse strength of the regularisation.
         epsilon: Half-width of the tube without penalty, in standard deviations of the target.
         backend: Where it runs.
@@ -98,7 +98,7 @@ class QuantumKernelRidge(KernelRegressor):
         n_qubits: Width of a named map.
         n_layers: Repetitions of a named map.
         bandwidth: The factor on the data.
-        kernel: A name with options, without training, or a ``Kernel``.
+        kernel: A name with options, of which ``train=alignment`` trains it, or a ``Kernel``.
         alpha: Strength of the regularisation: added to the diagonal of the Gram matrix.
         backend: Where it runs.
         random_state: Seed.

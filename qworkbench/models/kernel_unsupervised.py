@@ -218,9 +218,10 @@ class QuantumSpectralClustering(ClusterMixin, KernelMachine):
             ValueError: If the data are not finite, there are fewer rows than clusters, or a setting is wrong.
         """
         data = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        solver = SpectralClustering(self.n_clusters, affinity="precomputed")
+        solver._validate_params()
         if not 1 <= self.n_clusters < len(data):
             raise ValueError(f"expected between 1 and {len(data) - 1} clusters, got {self.n_clusters}")
-        solver = SpectralClustering(self.n_clusters, affinity="precomputed")
         # An affinity has no negative entries; noise and repairs can make some.
         gram = self._fit_gram(solver, data).clip(0)
         self.labels_ = solver.set_params(random_state=self._seed).fit(gram).labels_

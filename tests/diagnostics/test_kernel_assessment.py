@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.linalg import inv, sqrtm
 from scipy.spatial.distance import cdist
+from sklearn.model_selection import KFold
 
 from circuits import angle_encoding, iqp_encoding, zz_feature_map
-from qworkbench import ProjectedKernel, QuantumKernel
+from qworkbench import ProjectedKernel, QuantumKernel, QuantumKernelRegressor, SumKernel
 from qworkbench.cli.program import main
 from qworkbench.datasets import load_dataset
 from qworkbench.diagnostics import assess_kernel
@@ -97,6 +101,83 @@ def test_a_wide_map_concentrates_and_says_so():
     assert "concentrated" in found.verdicts()[0] and "concentrated" not in narrow.verdicts()[0]
 
 
+@pytest.mark.parametrize("kind", ["fidelity", "projected", "sum", "swap-test"])
+def test_with_the_shots_that_it_names_the_error_is_a_third_of_the_spread(kind, flowers):
+    X, y = flowers[0][::3], flowers[1][::3]
+
+    def make(backend):
+        plain, projected = QuantumKernel(iqp_encoding(4), backend), ProjectedKernel(iqp_encoding(4), backend, gamma=0.2)
+        swapped = QuantumKernel(iqp_encoding(4), backend, method="swap-test")
+        return {
+            "fidelity": plain,
+            "projected": projected,
+            "sum": SumKernel([plain, projected]),
+            "swap-test": swapped,
+        }[kind]
+
+    found = assess_kernel(make("statevector"), X, y, shots=()).concentration
+    upper, shots = np.triu_indices(len(X), 1), round(found.shots)
+    error = make(f"statevector?shots={shots}&seed=3").estimate(X)[1][upper]
+    assert np.sqrt((error**2).mean()) == pytest.approx(found.std / 3, rel=0.1)
+
+
+def test_a_kernel_that_does_not_vary_is_said_to(flowers):
+    class Constant(Kernel):
+        """Ones, but for rounding."""
+
+        n_inputs = 4
+
+        def estimate(self, x, y=None):
+            ones = np.ones((len(x), len(x)))
+            ones[0, 1] = ones[1, 0] = 1 - 1e-16
+            return ones, np.zeros((len(x), len(x)))
+
+    found = assess_kernel(Constant(), *flowers, shots=())
+    assert found.concentration.std == 0 and found.concentration.shots is None
+    assert "cannot tell samples apart" in found.verdicts()[0]
+    one_shot = assess_kernel(QuantumKernel(zz_feature_map(4), "statevector?shots=1&seed=1"), *flowers, shots=())
+    assert "inf" not in " ".join(one_shot.verdicts())
+    shadows = ProjectedKernel(iqp_encoding(4), "statevector?shots=1&seed=1", shadows=60)
+    assert assess_kernel(shadows, *flowers, shots=()).concentration.shots is None
+
+
+def test_the_unit_of_the_target_does_not_matter():
+    X, y = load_dataset("diabetes", n_samples=60, return_X_y=True)
+    X = (X - X.mean(0))[:, :3] / X.std(0)[:3]
+    kernel = QuantumKernel(angle_encoding(3), bandwidth=0.3)
+    found = [assess_kernel(kernel, X, factor * y, task="regression", shots=(100,)) for factor in (1, 1e-3, 1e3)]
+    assert found[0].score > 0.2 and found[0].measure == "R2" and found[0].task == "regression"
+    for other in found[1:]:
+        assert other.score == pytest.approx(found[0].score, abs=1e-3)
+        assert other.rbf_score == pytest.approx(found[0].rbf_score, abs=1e-3)
+        assert other.tuned_rbf == found[0].tuned_rbf
+        assert other.alignment == pytest.approx(found[0].alignment)
+        assert other.shot_scores[0].score == pytest.approx(found[0].shot_scores[0].score, abs=1e-3)
+    # The machine of the models, at one C and on one fold.
+    fold = next(KFold(5, shuffle=True, random_state=0).split(X))
+    scores = []
+    for C in (0.1, 1.0, 10.0, 100.0, 1000.0):
+        model = QuantumKernelRegressor(kernel=kernel, C=C).fit(X[fold[0]], y[fold[0]])
+        scores.append(model.score(X[fold[1]], y[fold[1]]))
+    assert max(scores) > 0
+
+
+def test_nothing_is_computed_for_a_page_that_cannot_be_written(flowers, tmp_path):
+    class NeverAsked(Kernel):
+        """A kernel whose matrix is not to be computed."""
+
+        n_inputs = 4
+
+        def estimate(self, x, y=None):
+            raise AssertionError("the kernel was asked")
+
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write .*kernel\.html"):
+        assess_kernel(NeverAsked(), *flowers, out=tmp_path / "file" / "page")
+    with pytest.raises(AssertionError, match="asked"):
+        assess_kernel(NeverAsked(), *flowers, out=tmp_path)
+
+
 def test_shots_do_not_count_as_spread(flowers):
     X, y = flowers
     exact = assess_kernel(QuantumKernel(iqp_encoding(4)), X, y, shots=()).concentration
@@ -165,10 +246,32 @@ def test_the_command(tmp_path, capsys):
     assert "Geometric difference" in shown and shown.splitlines()[-1] == f"page: {tmp_path / 'kernel.html'}"
 
 
+def test_the_command_takes_numbers_and_a_circuit_of_ones_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("map.qasm").write_text(
+        'OPENQASM 3.0;\ninclude "stdgates.inc";\ninput float[64] a;\ninput float[64] b;\nqubit[2] q;\n'
+        "ry(a) q[0];\ncx q[0], q[1];\nry(b) q[1];\n"
+    )
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 2))
+    counts = rng.poisson(np.exp(rows[:, 0]))
+    lines = [f"{a},{b},{n}" for (a, b), n in zip(rows, counts, strict=True)]
+    Path("counts.csv").write_text("\n".join(["a,b,n", *lines]))
+    with pytest.raises(SystemExit) as done:
+        main(["kernel", "counts.csv?target=n&task=regression", "--feature-map", "map.qasm", "--out", "page", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert not done.value.code and "cross-validated R2" in shown["numbers"]
+    with pytest.raises(SystemExit) as done:
+        main(["kernel", "counts.csv?target=n", "--out", "page"])
+    assert done.value.code == 1 and "rows of each class" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"y": np.zeros(75)}, "constant"),
+        ({"task": "regression"}, "finite numbers"),
+        ({"task": "clustering"}, "unknown task"),
         ({"y": np.array([0] * 73 + [1] * 2)}, "at least 5 rows of each class"),
         ({"X": np.full((75, 4), np.nan)}, "NaN"),
         ({"shots": (100, 0)}, "numbers of shots from 1"),

@@ -270,9 +270,69 @@ def test_damage_is_found_and_mended(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mended, matrix)
     Counting.calls.clear()
     (tmp_path / MATRIX).unlink()
-    with pytest.warns(UserWarning, match="no longer matches its checksum"):
+    with pytest.warns(UserWarning, match="is missing and is made anew") as warned:
         gram_matrix(Counting(), X, out=tmp_path)
-    assert len(Counting.calls) == 15
+    assert len(warned) == 1 and len(Counting.calls) == 15
+
+
+def test_what_somebody_put_in_the_place_of_the_matrix_is_refused(tmp_path: Path) -> None:
+    matrix = np.array(gram_matrix(Counting(), X, out=tmp_path))
+    np.save(tmp_path / MATRIX, matrix.astype(np.float32))
+    with pytest.raises(ValueError, match=r"float64, got \(23, 23\) of float32"):
+        gram_matrix(Counting(), X, out=tmp_path)
+    (tmp_path / MATRIX).unlink()
+    (tmp_path / MATRIX).mkdir()
+    with pytest.raises(RunDirectoryError, match="got a directory"):
+        gram_matrix(Counting(), X, out=tmp_path)
+    (tmp_path / MATRIX).rmdir()
+    with (tmp_path / MATRIX).open("wb") as stream:
+        np.savez(stream, matrix)
+    with pytest.warns(UserWarning, match="damaged and is made anew") as warned:
+        np.testing.assert_array_equal(gram_matrix(Counting(), X, out=tmp_path), matrix)
+    assert len(warned) == 1
+
+
+# Standard errors
+
+
+@pytest.mark.parametrize("kernel", ["fidelity", "sum"])
+def test_sampled_matrices_come_with_their_errors(kernel: str, tmp_path: Path) -> None:
+    exact = QuantumKernel(CIRCUIT)
+    made: Any = QuantumKernel(CIRCUIT, f"statevector?shots={SHOTS}&seed=5")
+    if kernel == "sum":
+        made, exact = SumKernel([made, exact]), SumKernel([exact, exact])
+    mean, error = gram_matrix(made, X, tile=6, std_error=True)
+    assert mean.shape == error.shape == (23, 23)
+    upper = np.triu_indices(23, 1)
+    wanted = exact(X)
+    sigma = np.sqrt(wanted * (1 - wanted) / SHOTS) * (0.5 if kernel == "sum" else 1)
+    # Each error is itself uncertain, by less than a fifth of a standard error at the smallest entries here.
+    assert (np.abs(mean - wanted)[upper] <= 5 * sigma[upper] + 5 / SHOTS).all()
+    assert error[upper].mean() == pytest.approx(sigma[upper].mean(), rel=0.05)
+    np.testing.assert_array_equal(error, error.T)
+    assert not np.diag(error).any()
+    # On disk they are kept whether anybody asks or not, and the tiles are those of a matrix alone.
+    alone = gram_matrix(made, X, tile=6, out=tmp_path)
+    np.testing.assert_array_equal(alone, mean)
+    np.testing.assert_array_equal(np.load(tmp_path / "std_error.npy"), error)
+    told: list[tuple[int, int, str]] = []
+    _, kept = gram_matrix(made, X, tile=6, out=tmp_path, std_error=True, progress=lambda *step: told.append(step))
+    assert told == [(10, 10, "tiles found")] and isinstance(kept, np.memmap)
+    np.testing.assert_array_equal(kept, error)
+    file = np.load(tmp_path / "std_error.npy", mmap_mode="r+")
+    file[3, 17] += 1e-9
+    del file
+    with pytest.warns(UserWarning, match="std_error.npy.*no longer matches"):
+        np.testing.assert_array_equal(gram_matrix(made, X, tile=6, out=tmp_path, std_error=True)[1], error)
+
+
+def test_exact_matrices_have_no_errors(tmp_path: Path) -> None:
+    _, error = gram_matrix(QuantumKernel(CIRCUIT), X, Y, std_error=True, out=tmp_path)
+    assert error.shape == (23, 7) and not error.any()
+    assert not (tmp_path / "std_error.npy").exists()
+    with pytest.raises(TypeError, match="estimate"):
+        gram_matrix(Counting(sampled=True), X, std_error=True)
+    assert gram_matrix(Counting(sampled=True), X).shape == (23, 23)
 
 
 @pytest.mark.filterwarnings("ignore:.*no longer matches its checksum")
@@ -325,7 +385,7 @@ def test_no_two_projected_kernels_mix(other: Any, tmp_path: Path) -> None:
 
 def test_a_stranger_s_file_is_left_alone(tmp_path: Path) -> None:
     np.save(tmp_path / MATRIX, np.ones(3))
-    with pytest.raises(ValueError, match="is not the work of this program"):
+    with pytest.raises(ValueError, match=r"no record of it in records\.jsonl"):
         gram_matrix(Counting(), X, out=tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / MATRIX), np.ones(3))
 
@@ -465,7 +525,7 @@ def test_the_command_projects(run: Run) -> None:
     kernel = ProjectedKernel(zz_feature_map(2, n_layers=1), bandwidth=0.5)
     kernel.set_gamma(kernel.scale_gamma(rows))
     np.testing.assert_allclose(np.load("g/gram.npy"), kernel(rows), atol=1e-5)
-    assert run("moons?n_samples=60", *options, "h", "--gamma", "2")[0] == 0
+    assert run("moons?n_samples=60", *options, "h", "--kernel", "projected?gamma=2")[0] == 0
     kernel.set_gamma(2.0)
     np.testing.assert_allclose(np.load("h/gram.npy"), kernel(rows), atol=1e-12)
 
@@ -518,8 +578,11 @@ def test_the_command_reads_a_table_and_a_circuit_of_ones_own(run: Run) -> None:
         ("moons --columns iris", "expected the features x0, x1 of the model"),
         ("moons --scheduler elsewhere", "expected a scheduler 'threads', 'dask' or a URL"),
         ("moons --kernel fidelty", "unknown kernel 'fidelty'"),
-        ("moons --gamma 2", "no --gamma with a fidelity kernel"),
-        ("moons --kernel projected --gamma 0", "expected a positive gamma"),
+        ("moons --kernel fidelity?gamma=2", "unknown option of the kernel 'fidelity' 'gamma'"),
+        ("moons --kernel projected?gamma=0", "expected a positive gamma"),
+        ("moons --kernel fidelity?train=alignment", "without training"),
+        ("moons --kernel fidelity?allocation=variance --backend aer?shots=4", "at least 8 shots"),
+        ("moons --out file", "cannot write to the run directory file: it is a file"),
         ("moons --kernel projected --backend aer?shots=9", "expected a projected kernel without shots"),
         ("moons --n-qubits 60", "60 qubits need .* GiB"),
         ("moons --out file/g", "cannot write to the run directory file/g"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qiskit import transpile
-from qiskit.quantum_info import DensityMatrix, Operator
+from qiskit.quantum_info import DensityMatrix, Operator, SparsePauliOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from sklearn.datasets import make_moons
 
-from circuits import iqp_encoding, zz_feature_map
+from circuits import angle_encoding, iqp_encoding, zz_feature_map
 from qworkbench import gram_matrix
-from qworkbench.kernels import QuantumKernel
+from qworkbench.kernels import ProjectedKernel, QuantumKernel
 from qworkbench.kernels.repair import REPAIRS, repair_psd
 from qworkbench.kernels.shots import (
     ShotEstimate,
@@ -177,6 +177,58 @@ def test_a_kernel_shares_out_its_shots_by_variance(backend, y):
     )
     plain = QuantumKernel(CIRCUIT, backend, bandwidth=0.7)
     assert (gram_matrix(kernel, X, y) != gram_matrix(plain, X, y)).any()
+
+
+@pytest.mark.parametrize(("shots", "used"), [(8, 8), (15, 15), (23, 22), (1023, 1023), (17, 16)])
+def test_few_shots_are_left_over(shots, used):
+    # In 8 to 15 portions: 23 in 11 and 17 in 8, the others without a remainder.
+    kernel = QuantumKernel(CIRCUIT, f"statevector?shots={shots}&seed=1", allocation="variance")
+    kernel.estimate(X)
+    assert kernel.usage["shots"] == used * 28
+
+
+@pytest.mark.parametrize("y", [None, X[:3] + 0.1])
+@pytest.mark.parametrize("method", ["auto", "swap-test"])
+@pytest.mark.parametrize("backend", ["statevector", "aer"])
+@pytest.mark.parametrize("shots", [1, 4, 300])
+def test_no_entry_is_certain_after_shots(shots, backend, method, y):
+    mean, error = QuantumKernel(CIRCUIT, f"{backend}?shots={shots}&seed=2", bandwidth=0.05, method=method).estimate(
+        X, y
+    )
+    unit = 2.0 if method == "swap-test" else 1.0
+    entries = np.triu_indices(8, 1) if y is None else np.indices(mean.shape).reshape(2, -1)
+    agreed = np.isin(mean[tuple(entries)], (-1.0, 0.0, 1.0) if shots == 1 else (1.0,))
+    assert agreed.any()
+    # The deviation of the posterior Beta(n + 1, 1).
+    wanted = unit * np.sqrt((shots + 1) / (shots + 3)) / (shots + 2)
+    np.testing.assert_allclose(error[tuple(entries)][agreed], wanted)
+    assert (error[tuple(entries)] > 0).all()
+    if y is None:
+        assert not np.diag(error).any() and (error == error.T).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"shadows": 12}, {"observables": [SparsePauliOp("ZZ")]}])
+def test_no_measured_feature_is_certain_after_shots(options):
+    if "shadows" in options:
+        options = options | {"shadows": 200}
+    kernel = ProjectedKernel(angle_encoding(2), "statevector?shots=3&seed=4", bandwidth=1e-3, **options)
+    features = kernel.features(X)
+    assert (features.std_error > 0).all()
+    assert kernel.estimate(X[:2])[1][0, 1] > 0
+    many = ProjectedKernel(angle_encoding(2), "statevector?shots=3000&seed=4", bandwidth=1e-3, **options).features(X)
+    assert many.std_error.mean() < features.std_error.mean()
+
+
+@pytest.mark.parametrize("shots", [1, 5, 20, 100])
+def test_errors_are_never_too_small_where_most_shots_agree(shots):
+    # Fidelities of 0.98: up to 100 shots a quarter of the entries or more have no disagreeing shot at all.
+    exact, upper = QuantumKernel(CIRCUIT, bandwidth=0.2)(X), np.triu_indices(8, 1)
+    ratios = []
+    for seed in range(200):
+        mean, error = QuantumKernel(CIRCUIT, f"statevector?shots={shots}&seed={seed}", bandwidth=0.2).estimate(X)
+        assert (mean[upper] == 1).any() and (error[upper] > 0).all()
+        ratios.append(((mean - exact) ** 2)[upper].sum() / (error**2)[upper].sum())
+    assert np.mean(ratios) < 1 + 5 * np.std(ratios) / np.sqrt(200)
 
 
 def test_one_sample_has_nothing_to_allocate():

@@ -162,9 +162,80 @@ def test_tensors_keep_their_dtype():
     assert QuantumKernel(zz_feature_map(2))(torch.tensor(X, dtype=torch.float32)).dtype == torch.float32
 
 
+def test_numbers_are_a_target_of_their_own():
+    rng = np.random.default_rng(4)
+    numbers = rng.normal(size=30)
+    centred = numbers - numbers.mean()
+    assert kernel_target_alignment(np.outer(centred, centred), 7.0 * numbers + 3) == pytest.approx(1)
+    counts = rng.integers(0, 9, 30)
+    centred = counts - counts.mean()
+    assert kernel_target_alignment(np.outer(centred, centred), counts, task="regression") == pytest.approx(1)
+    assert kernel_target_alignment(np.outer(centred, centred), counts) < 0.9  # whole numbers are classes by default
+
+
+def test_training_on_numbers_learns_which_feature_they_depend_on():
+    rng = np.random.default_rng(2)
+    data = rng.uniform(-1, 1, (60, 2))
+    values = np.sin(2 * data[:, 0])
+    kernel = QuantumKernel(iqp_encoding(2), bandwidth=[0.7, 0.7])
+    before = kernel_target_alignment(kernel(data), values)
+    train_kernel(kernel, data, values, epochs=15, generator=torch.Generator().manual_seed(0))
+    assert kernel_target_alignment(kernel(data), values) > before + 0.1
+    assert kernel.bandwidth[0] > 2 * kernel.bandwidth[1]
+
+
+@pytest.mark.parametrize("combined", [SumKernel, ProductKernel])
+@pytest.mark.parametrize("part", ["fidelity", "projected", "sum", "same"])
+def test_parts_of_one_seed_are_measured_independently(combined, part):
+    rows, draws, upper = X, 300, np.triu_indices(5, 1)
+    pulls = []
+    for seed in range(draws):
+        backend = f"statevector?shots=200&seed={seed}"
+        first = QuantumKernel(iqp_encoding(2), backend)
+        second = {
+            "fidelity": lambda backend=backend: QuantumKernel(iqp_encoding(2), backend),
+            "projected": lambda backend=backend: ProjectedKernel(iqp_encoding(2), backend),
+            "sum": lambda backend=backend: SumKernel([QuantumKernel(iqp_encoding(2), backend) for _ in range(2)]),
+            "same": lambda first=first: first,
+        }[part]()
+        kernel = combined([first, second])
+        if part == "projected":
+            pulls.append(kernel.estimate(rows))
+            continue
+        mean, error = kernel.estimate(rows)
+        pulls.append(((mean - kernel.with_backend("statevector")(rows)) / error.clip(1e-12))[upper])
+    if part == "projected":  # biased by its noise: the scatter by itself against the mean of the errors
+        means, errors = (np.array([pull[k][upper] for pull in pulls]) for k in range(2))
+        ratio = (means.std(axis=0, ddof=1) / errors.mean(axis=0)).mean()
+        assert abs(ratio - 1) < 0.1
+        return
+    z = np.concatenate(pulls)
+    # Entries of one draw that share a sample are independent: each is a circuit of its own.
+    assert abs(z.var() - 1) < 5 * np.sqrt(2 / len(z)) + 0.05
+
+
+def test_a_part_with_a_seed_of_its_own_has_the_same_parameters():
+    first, second = (QuantumKernel(TRAINABLE, "statevector?shots=50&seed=1", WEIGHTS) for _ in range(2))
+    kernel = SumKernel([first, second])
+    assert kernel.kernels[0] is first and kernel.kernels[1] is not second
+    assert kernel.kernels[1].weights is second.weights
+    assert str(second.backend) == "statevector?shots=50&seed=1" != str(kernel.kernels[1].backend)
+    exact = QuantumKernel(TRAINABLE, "statevector?seed=1", WEIGHTS)
+    assert SumKernel([exact, exact]).kernels[1] is exact
+    once, again = (SumKernel([copy.deepcopy(first), copy.deepcopy(first)])(X) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: kernel_target_alignment(np.eye(3), [0, 1]), r"shape \(2, 2\)"),
+        (lambda: kernel_target_alignment(np.eye(2), ["a", "b"], task="regression"), "finite numbers"),
+        (lambda: kernel_target_alignment(np.eye(2), [0, 1], task="regresion"), "did you mean 'regression'"),
+        (
+            lambda: train_kernel(QuantumKernel(zz_feature_map(2)), X, [0.1, 0.2, 1, 2, 3], loss="svc"),
+            "expected classes",
+        ),
         (lambda: train_kernel(QuantumKernel(TRAINABLE, weights=WEIGHTS), X, [0] * 5), "at least 2 classes"),
         (lambda: train_kernel(QuantumKernel(TRAINABLE, weights=WEIGHTS), X, [0, 1, 0]), "expected 5 labels"),
         (lambda: train_kernel(QuantumKernel(zz_feature_map(2)), X, [0, 1] * 2 + [0], loss="svm"), "did you mean 'svc'"),
