@@ -1,7 +1,7 @@
 """Exact fidelity Gram matrices: ours beside the floor and the peers, interleaved in one process.
 
-    python benchmarks/kernels.py                       # 10 qubits x 1,000 points; about a minute without Qiskit ML
-    python benchmarks/kernels.py --memory 10000        # the peak memory of one large Gram matrix
+    python -m benchmarks.kernels                       # 10 qubits x 1,000 points; about a minute without Qiskit ML
+    python -m benchmarks.kernels --memory 10000        # the peak memory of one large Gram matrix
 
 The floor is "states by our engine + one complex matrix product". Peers: PennyLane's broadcast states and one matrix
 product, and qiskit-machine-learning's FidelityStatevectorKernel if it is installed (it is none of our dependencies).
@@ -38,7 +38,7 @@ def floor(n_qubits: int) -> Callable[[np.ndarray], np.ndarray]:
 
     def gram(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            states = kernel._overlap._states(kernel._angles(x)).numpy()  # type: ignore[attr-defined]
+            states = kernel._overlap.states(kernel._angles(x)).numpy()  # type: ignore[attr-defined]
         product = states.conj() @ states.T
         return product.real**2 + product.imag**2
 

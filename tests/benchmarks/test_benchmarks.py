@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from benchmarks import behaviour, goals, page
+from benchmarks import behaviour, goals, kernels, page
 from benchmarks.bounds import bound_seconds, work
 from benchmarks.contestants import CONTESTANTS, Contestant, Step, StepResult
 from benchmarks.peers import CONTESTANTS as PEERS
@@ -25,6 +25,14 @@ from qworkbench.gates import GENERATORS
 from qworkbench.runs import RunRecord, read_records
 
 PAULI = {"x": np.array([[0, 1], [1, 0]]), "y": np.array([[0, -1j], [1j, 0]]), "z": np.diag([1, -1])}
+
+
+def test_contenders_of_the_kernel_benchmark_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    kernels.compare(2, 20, 1)
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("ours", "states + one zgemm", "PennyLane"))
+    kernels.memory(2, 20)
+    assert "20 points x 2 qubits" in capsys.readouterr().out
 
 
 def test_the_ansatz_has_the_gates_it_says() -> None:
