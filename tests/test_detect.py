@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,8 +216,19 @@ def test_normal_rows_of_a_table_train_without_naming_the_task(detect: Detect) ->
     assert detect("ok.csv", "new.csv", "-m", "gmm")["score"] == pytest.approx(named["score"])
 
 
+def test_a_normal_label_that_no_row_has_is_told(detect: Detect, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as stop:
+            main(["detect", "background.csv", "labelled.csv?target=kind&normal=OK", "-m", "mahalanobis"])
+    assert not stop.value.code
+    told = capsys.readouterr().err
+    assert "warning: no row of labelled.csv has kind=OK, so all of them count as anomalies; found: odd, ok" in told
+
+
 def test_a_saved_detector_takes_no_training(detect: Detect) -> None:
     detect("background.csv", "new.csv", "-m", "gmm", "--save", "d.qwb")
+    assert "leave out --model" in detect("d.qwb", "new.csv", "-m", "gmm")
     assert "leave out --contamination" in detect("d.qwb", "new.csv", "--contamination", "0.1")
     NEW[["e", "m"]].to_csv("narrow.csv", index=False)
     assert "narrow.csv lacks the column 'p'" in detect("d.qwb", "narrow.csv")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qworkbench.cli.rows import Rows, RowStream
     from qworkbench.cli.tally import Tally
 
-SUFFIX = ".qwb"
+SUFFIX, MODEL = ".qwb", "qgan"
 MOST_JSON = 100_000
 """Rows that go to stdout as JSON."""
 PATIENCE = 10.0
@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 def detect(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help="Background rows, or a saved detector.")],
     score: Annotated[list[str] | None, typer.Argument(metavar="[SCORE]...", help="Files of rows to score.")] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="See qworkbench models.")] = "qgan",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="See qworkbench models.", show_default=MODEL)
+    ] = None,
     contamination: Annotated[
         float | None, typer.Option(help="Share of the training rows that lies beyond the threshold.")
     ] = None,
@@ -69,12 +71,13 @@ def detect(
         raise ValueError("--explain writes columns beside the scores; add --out FILE")
     with interruptible():
         if train.endswith(SUFFIX):
-            names = ("contamination", "false-alarms", "max-train", "save", "param")
-            given = zip(names, (contamination, false_alarms, max_train, save, param), strict=True)
+            names = ("model", "contamination", "false-alarms", "max-train", "save", "param")
+            given = zip(names, (model, contamination, false_alarms, max_train, save, param), strict=True)
             fitted, streams = _from_file(train, score, backend, [name for name, value in given if value is not None])
         else:
             from qworkbench.cli.detectors import background_and_scored, trained, with_contamination
 
+            model = model or MODEL
             background, streams = background_and_scored(train, score, seed, max_train)
             params = with_contamination(model, parsed(param), contamination)
             detector = build(model, "anomaly", params, preprocessing, backend, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 CELLS = 2**21
 """Numbers held at a time while a file is read: 16 MB."""
+LABELS = 8
+"""Labels that are shown where the normal one is missing."""
 MOST_ROWS = 2**16
 """Rows read at a time, at most."""
 OPTIONS = ("sep", "key", "target", "normal", "task")
@@ -176,14 +179,24 @@ def _open_file(data: str, features: Sequence[str] | None, target: str | None) ->
 
 def _pieces(table: TableFile, names: tuple[str, ...], target: str | None, normal: str | None) -> Iterator[Rows]:
     columns = [*names, *([target] if target else [])]
-    start = 0
+    start, labels, any_normal = 0, set[str](), False
     for frame in table.read(columns, _piece(len(table.columns))):
         if len(frame):
             y = None if target is None else frame[target].to_numpy()
             if normal is not None and y is not None:
-                y = np.where(_as_text(y) == normal, "normal", "anomaly")
+                text = _as_text(y)
+                labels |= set(np.unique(text)[:LABELS].tolist()) if len(labels) < LABELS else set()
+                is_normal = text == normal
+                any_normal |= bool(is_normal.any())
+                y = np.where(is_normal, "normal", "anomaly")
             yield Rows(_numbers(frame[list(names)], start), names, y)
         start += len(frame)
+    if labels and not any_normal:
+        found = ", ".join(sorted(labels)[:LABELS])
+        warnings.warn(
+            f"no row of {table.file.name} has {target}={normal}, so all of them count as anomalies; found: {found}",
+            stacklevel=2,
+        )
 
 
 def _as_text(y: NDArray) -> NDArray:
