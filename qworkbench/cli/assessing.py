@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qworkbench.cli.console import print_json, print_table
+from qworkbench.cli.console import note, print_json, print_table
 from qworkbench.cli.options import STANDARDIZE, BackendOption, FeatureMap, Json, Preprocessing, Seed
 from qworkbench.cli.shared import feature_map_of
 
@@ -38,13 +38,12 @@ def kernel(
     from qworkbench.datasets import load_dataset
     from qworkbench.diagnostics import assess_kernel
     from qworkbench.diagnostics.page import page_file
+    from qworkbench.kernels.spec import KernelSpec
     from qworkbench.models import QuantumKernelClassifier, QuantumKernelRegressor
     from qworkbench.runs import check_writable
 
     check_writable(page_file(out))
     dataset = load_dataset(data)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset.y))[:rows])
-    X, y = dataset.X[chosen], dataset.y[chosen]
     task = "regression" if dataset.task == "regression" else "classification"
     model = (QuantumKernelRegressor if task == "regression" else QuantumKernelClassifier)(
         feature_map_of(feature_map),
@@ -55,9 +54,19 @@ def kernel(
         backend=backend or "statevector",
         random_state=seed,
     )
+    order = np.random.default_rng(seed).permutation(len(dataset.y))
+    chosen = others = np.sort(order[:rows])
+    if KernelSpec.parse(kernel).training:
+        # On the rows of its training a kernel is flattered.
+        half = min(rows, len(order) // 2)
+        chosen, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
+        note(f"trained on {len(others)} rows, assessed on {len(chosen)} others")
+    X, y, trained = dataset.X[chosen], dataset.y[chosen], dataset.X[others]
     if preprocessing:
-        X = pipeline(preprocessing, model)[:-1].fit_transform(X)
-    found = assess_kernel(model.make_kernel(X, y), X, y, task=task, seed=seed, out=out)
+        steps = pipeline(preprocessing, model)[:-1].fit(trained)
+        X, trained = steps.transform(X), steps.transform(trained)
+    made = model.make_kernel(trained, dataset.y[others])
+    found = assess_kernel(made, X, y, task=task, seed=seed, out=out)
     if as_json:
         from qworkbench.diagnostics.page import rows_of
 

@@ -50,6 +50,7 @@ def gram(
     from qworkbench.kernels.tiles import array_digest
 
     rows, others, labels = _numbers(data, columns, preprocessing)
+    _check_labels(labels)
     circuit = _circuit(feature_map, rows.shape[1], n_qubits, n_layers)
     made = _kernel(kernel, circuit, bandwidth, backend, seed, rows if others is None else others)
     start = time.perf_counter()
@@ -126,9 +127,27 @@ def _kernel(text: str, circuit: Any, bandwidth: float, backend: str, seed: int, 
     return kernel
 
 
+LABELS = "y.npy"
+
+
+def _check_labels(labels: Any) -> None:
+    """Refuse gaps."""
+    if labels is not None and any(label is None or label != label for label in labels.tolist()):
+        raise ValueError("expected a label in each row, got an empty one")
+
+
 def _keep_labels(labels: Any, out: Path) -> None:
-    """The rows' labels beside the matrix, for whoever trains on it."""
+    """The rows' labels beside the matrix, for whoever trains on it; others that are there are left alone.
+
+    Raises:
+        ValueError: If there are others.
+    """
     import numpy as np
 
-    if labels is not None:
-        np.save(out / "y.npy", labels.astype(str) if labels.dtype.kind == "O" else labels, allow_pickle=False)
+    if labels is None:
+        return
+    file, plain = out / LABELS, labels.astype(str) if labels.dtype.kind == "O" else labels
+    if not file.exists():
+        np.save(file, plain, allow_pickle=False)
+    elif not np.array_equal(np.load(file, allow_pickle=False), plain):
+        raise ValueError(f"{file} holds other labels of the same rows; give another directory")

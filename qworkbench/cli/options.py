@@ -21,7 +21,9 @@ Budget = Annotated[
 ]
 FeatureMap = Annotated[
     str,
-    typer.Option("--feature-map", "--circuit", help="angle, dense_angle, iqp, zz, ... or a file such as map.qasm."),
+    typer.Option(
+        "--feature-map", "--circuit", help="angle, dense_angle, iqp, zz, ... or a file: map.qasm?weights=w0,w1"
+    ),
 ]
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A model setting; may be repeated.")

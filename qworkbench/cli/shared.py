@@ -11,7 +11,8 @@ from typing import Any
 from qworkbench.cli.console import print_json, print_table
 
 ROWS_SHOWN = 10
-_INPUT = re.compile(r"^\s*input\s+\w+(?:\[\d+\])?\s+(\w+)\s*;", re.MULTILINE)
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_INPUT = re.compile(r"\binput\s+\w+(?:\[\d+\])?\s+(\w+)\s*;")
 
 
 def build(
@@ -84,18 +85,30 @@ def parsed(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def feature_map_of(text: str) -> Any:
-    """A feature map's name as it is, or the circuit in a ``.qasm`` file.
+    """A feature map's name as it is, or the circuit in a file: ``map.qasm``, ``map.qasm?weights=w0,w1``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no OpenQASM 3 program that can be read.
+        ValueError: If it holds no OpenQASM program that can be read, or an option or a weight is unknown.
     """
-    if not text.endswith(".qasm"):
+    name, _, query = text.partition("?")
+    if not name.endswith(".qasm"):
         return text
     from circuits import from_qasm
+    from qworkbench.backend import parse_uri
+    from qworkbench.errors import unknown_name
 
+    options = parse_uri(f"file?{query}")[2] if query else {}
+    for option in options:
+        if option != "weights":
+            raise unknown_name("option of a circuit's file", option, ("weights",))
     # Features in the order in which the program declares its inputs; Qiskit's order is by name, x10 before x2.
-    return from_qasm(Path(text), inputs=_INPUT.findall(Path(text).read_text(encoding="utf-8")))
+    declared = _INPUT.findall(_COMMENT.sub(" ", Path(name).read_text(encoding="utf-8")))
+    weights = options["weights"].split(",") if "weights" in options else []
+    for weight in weights:
+        if weight not in declared:
+            raise unknown_name("input of the circuit", weight, declared)
+    return from_qasm(Path(name), inputs=[one for one in declared if one not in weights], weights=weights)
 
 
 def check_width(fitted: Any, width: int) -> None:

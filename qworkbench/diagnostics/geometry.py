@@ -14,6 +14,8 @@ from qworkbench.kernels.training import alignment
 TRAINING_LIMIT = 0.045
 """Largest share of training error that the regularisation may cost; see ``geometric_difference``."""
 RIDGES = np.logspace(-8, 1, 28)
+NULL = 1e-12
+"""Eigenvalues below this share of the largest are rounding."""
 WIDTHS = np.logspace(-2, 2, 17)
 """Factors on ``1 / median squared distance``: where the width of radial kernels is looked for."""
 
@@ -62,13 +64,19 @@ class Difference:
     training: float
     """What the ridge costs in training error, at most ``TRAINING_LIMIT`` if possible."""
 
+    @property
+    def fits(self) -> bool:
+        """Whether the classical kernel can represent the quantum one at all; if not, ``g`` is that of a part of it."""
+        return self.training <= TRAINING_LIMIT
+
 
 def geometric_difference(quantum: np.ndarray, classical: np.ndarray, name: str = "classical") -> Difference:
     """Huang et al. 2021 (arXiv:2011.01938), with the ridge chosen: the smallest ``g`` that leaves the training error.
 
     ``g(l)**2 = |sqrt(Q) sqrt(C) (C + l)**-2 sqrt(C) sqrt(Q)|`` falls with the ridge ``l`` while the training error
     ``l |sqrt(Q) (C + l)**-2 sqrt(Q)|**(1/2)`` grows; without a ridge a nearly singular ``C`` inflates ``g``. Both
-    matrices are scaled to trace ``N``. Compare ``g`` with ``sqrt(N)``.
+    matrices are scaled to trace ``N``. Compare ``g`` with ``sqrt(N)``. A kernel of few dimensions, such as the linear
+    one, leaves a training error at every ridge; then ``g`` compares what lies in its range, and ``fits`` is false.
 
     Args:
         quantum: Shape ``(N, N)``, positive semidefinite.
@@ -76,7 +84,7 @@ def geometric_difference(quantum: np.ndarray, classical: np.ndarray, name: str =
         name: Of the classical kernel.
     """
     values, vectors = np.linalg.eigh(normalised(classical))
-    values = values.clip(0)
+    values = np.where(values > NULL * values[-1], values, 0.0)
     turned = vectors.T @ normalised(quantum) @ vectors
     rows = []
     for ridge in RIDGES:
@@ -85,14 +93,14 @@ def geometric_difference(quantum: np.ndarray, classical: np.ndarray, name: str =
         rest = ridge / (values + ridge)
         training = np.sqrt(max(np.linalg.eigvalsh(rest[:, None] * turned * rest[None, :])[-1], 0))
         rows.append(Difference(name, float(g), float(ridge), float(training)))
-    allowed = [row for row in rows if row.training <= TRAINING_LIMIT]
+    allowed = [row for row in rows if row.fits]
     return min(allowed, key=lambda row: row.g) if allowed else rows[0]
 
 
 def smallest_difference(quantum: np.ndarray, family: Mapping[str, np.ndarray]) -> tuple[Difference, ...]:
     """The difference from each kernel of the family, smallest first; those within the training limit before others."""
     found = [geometric_difference(quantum, gram, name) for name, gram in family.items()]
-    return tuple(sorted(found, key=lambda row: (row.training > TRAINING_LIMIT, row.g)))
+    return tuple(sorted(found, key=lambda row: (not row.fits, row.g)))
 
 
 def best_fit(quantum: np.ndarray, family: Mapping[str, np.ndarray]) -> tuple[str, float]:

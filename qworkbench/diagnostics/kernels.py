@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVC
 from sklearn.utils import check_X_y
 
 from qworkbench.backend import Backend
@@ -27,7 +28,7 @@ from qworkbench.diagnostics.geometry import (
 )
 from qworkbench.kernels import Kernel, QuantumKernel
 from qworkbench.kernels.repair import repair_psd
-from qworkbench.kernels.training import encoded_target, is_regression
+from qworkbench.kernels.training import encoded_target, ideal_gram, is_regression
 from qworkbench.runs import check_writable
 
 C_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -59,10 +60,16 @@ class Concentration:
     """Shots a circuit until the error of an entry is a third of ``std``; None if that cannot be said.
 
     ``9 mean(k (1 - k)) / std**2`` for fidelities, ``9 mean(1 - k**2) / std**2`` for the swap test; for other kernels
-    from the errors of a simulation with many shots, if their circuits have at most 16 qubits and no shadows.
+    from the errors of a simulation with many shots, if their circuits have at most 16 qubits and no shadows. Errors are
+    standard errors: the bias of projected entries comes on top.
     """
     std_error: float
     """Mean standard error of the entries as measured, 0 on an exact backend."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the entries differ by more than their errors, as far as that is known."""
+        return self.std > 0
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,13 @@ class KernelAssessment:
     """The score without shots and noise; None if the states are too large to compute."""
     shot_scores: tuple[ShotScore, ...]
     """The score by shots, without other noise; empty if not asked for or the states are too large."""
+    computed: bool
+    """Whether all but ``score`` is of the exact matrix, though the kernel was measured with shots.
+
+    Shot noise looks like structure that no classical kernel has, and would count as a difference from them.
+    """
     gram: np.ndarray
+    """What all but ``score`` is of."""
     targets: np.ndarray
     page: Path | None = None
 
@@ -128,16 +141,17 @@ class KernelAssessment:
 
     def verdicts(self) -> list[str]:
         """What the numbers say, in sentences."""
-        root = math.sqrt(self.n_samples)
         spread = self.concentration
+        noisy = bool(spread.std_error) and not self.computed
         lines = [f"The entries have a spread of {spread.std:.2g}."]
         if spread.shots is not None:
             lines = [
                 f"Resolving the entries takes about {spread.shots:,.0f} shots a circuit (spread {spread.std:.2g})."
             ]
-        elif spread.std == 0:
-            lines = ["The entries do not differ by more than their errors: the kernel cannot tell samples apart."]
-        if spread.std < CONCENTRATED:
+        elif not spread.resolved:
+            cause = f"of {spread.std_error:.2g}: take more shots" if noisy else "of rounding: it is a constant"
+            lines = [f"The entries do not differ by more than their errors {cause}."]
+        if spread.std < CONCENTRATED and (spread.resolved or not noisy):
             cure = "raise the bandwidth" if spread.mean > 0.5 else "lower the bandwidth or the number of qubits"
             lines[0] += f" The kernel has concentrated around {spread.mean:.2g}; {cure}."
         if self.fit[1] > 0.95:
@@ -145,23 +159,10 @@ class KernelAssessment:
             lines.append(f"It is nearly an {self.fit[0]} (alignment {self.fit[1]:.3f}); use that instead{better}.")
         else:
             lines.append(f"The nearest RBF kernel ({self.fit[0]}) has alignment {self.fit[1]:.3f}.")
-        nearest = self.differences[0]
-        far = nearest.g > root / 3
-        lines.append(
-            f"Geometric difference g = {nearest.g:.2f} against sqrt(N) = {root:.1f} (nearest: {nearest.classical}): "
-            + (
-                "labels exist that are far simpler for the quantum kernel, "
-                if far
-                else "whatever the labels, for that "
-            )
-            + ("not necessarily these." if far else f"kernel they are at most {nearest.g**2:.3g} times as complex.")
-        )
-        if far:
-            simple = self.complexity.s < self.rbf_complexity.s
-            lines.append(
-                f"For these labels the quantum model is {'less' if simple else 'not less'} complex than the RBF one: "
-                f"s = {self.complexity.s:.3g} against {self.rbf_complexity.s:.3g}."
-            )
+        if noisy:
+            lines.append("With shot noise, geometric difference and complexity say nothing about the kernel itself.")
+        else:
+            lines += self._difference()
         lines.append(
             f"Cross-validated {self.measure} {self.score:.3f}, tuned RBF {self.rbf_score:.3f}; "
             f"alignment with the target {self.alignment:.3f}, RBF {self.rbf_alignment:.3f}."
@@ -179,6 +180,29 @@ class KernelAssessment:
             )
         if self.n_qubits is not None and self.n_qubits <= SIMULABLE_QUBITS:
             lines.append(f"At {self.n_qubits} qubits the kernel is computed exactly on a classical machine.")
+        if self.computed:
+            lines.append("All but the first score is of the exact kernel, without its shots and noise.")
+        return lines
+
+    def _difference(self) -> list[str]:
+        """How far the kernel is from classical ones, and what that means for these labels."""
+        root, nearest = math.sqrt(self.n_samples), self.differences[0]
+        far = nearest.g > root / 3
+        lines = [
+            f"Geometric difference g = {nearest.g:.2f} against sqrt(N) = {root:.1f} (nearest: {nearest.classical}): "
+            + (
+                "labels exist that are far simpler for the quantum kernel, "
+                if far
+                else "whatever the labels, for that "
+            )
+            + ("not necessarily these." if far else f"kernel they are at most {nearest.g**2:.3g} times as complex.")
+        ]
+        if far:
+            simple = self.complexity.s < self.rbf_complexity.s
+            lines.append(
+                f"For these labels the quantum model is {'less' if simple else 'not less'} complex than the RBF one: "
+                f"s = {self.complexity.s:.3g} against {self.rbf_complexity.s:.3g}."
+            )
         return lines
 
 
@@ -197,13 +221,20 @@ def assess_kernel(
 
     Concentration of the entries (Thanasilp et al. 2022, arXiv:2208.11060), eigenvalues beside those of a tuned RBF
     kernel, the RBF kernel that it is most like, geometric difference from a classical family and model complexity
-    (Huang et al. 2021, arXiv:2011.01938), alignment with the target, and cross-validated scores. C is tuned on the
-    same folds for both machines; the RBF kernel's width is tuned too, the quantum kernel is taken as it is. Scores are
-    those of the best setting, so both are a little too good; ``qworkbench.compare`` is the honest test. The target of a
-    regression is standardised, so that its unit does not matter.
+    (Huang et al. 2021, arXiv:2011.01938), alignment with the target, and cross-validated scores of a support vector
+    machine, or of kernel ridge regression (of the standardised target, so that its unit does not matter). C, or the
+    ridge 1 / C, is tuned on the same folds for both kernels; the RBF kernel's width is tuned too, the quantum kernel is
+    taken as it is. Scores are those of the best setting, so both are a little too good; ``qworkbench.compare`` is the
+    honest test.
 
-    The effect of shots on the classifier: the kernel is measured anew with each number of shots, several times, on
-    ``statevector``; training blocks are made positive semidefinite as in the models, and C is tuned again.
+    A kernel on a backend with shots is scored as measured. All else is of the exact kernel, if it has at most 16
+    qubits: shot noise is as far from every classical kernel as anything can be.
+
+    The effect of shots on the score: the kernel is measured anew with each number of shots, several times, on
+    ``statevector``, and C is tuned again. Training blocks are made positive semidefinite by ``clip``; the models choose
+    among repairs, which takes longer.
+
+    A kernel that was trained, with labels, must be assessed on other rows: on its own it is flattered.
 
     Args:
         kernel: Any kernel.
@@ -219,8 +250,11 @@ def assess_kernel(
     Raises:
         ValueError: If the data are not finite, there are fewer than 10 rows, the target is constant, a class has
             fewer members than folds, the task is unknown, or a number of shots is below 1.
+        TypeError: If the kernel is none.
         OSError: If the page cannot be written.
     """
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"expected a Kernel such as a QuantumKernel, got {type(kernel).__name__}")
     if any(int(count) < 1 for count in shots):
         raise ValueError(f"expected numbers of shots from 1, got {list(shots)}")
     data, labels = check_X_y(X, y, dtype=np.float64, ensure_min_samples=MIN_SAMPLES)
@@ -229,23 +263,29 @@ def assess_kernel(
 
         check_writable(page_file(out))
     numbers = is_regression(labels, task)
-    answers = encoded_target(labels, task).numpy()
+    encoded = encoded_target(labels, task)
+    answers, ideal = encoded.numpy(), ideal_gram(encoded).numpy()
     targets = answers[:, None] if numbers else _indicators(answers)
     splits = _folds(answers, folds, seed, numbers)
     measured, error = kernel.estimate(data)
-    gram, family = repair_psd(measured, "auto", error).gram, classical_family(data)
+    sampled = bool(error.any())
+    exact = _exactly(kernel, data) if sampled or shots else None
+    computed = sampled and exact is not None
+    gram = exact if computed and exact is not None else repair_psd(measured, "auto", error).gram
+    family = classical_family(data)
     radial = {name: matrix for name, matrix in family.items() if name.startswith("RBF")}
-    machine = SVR() if numbers else SVC()
+    machine = KernelRidge(kernel="precomputed") if numbers else SVC(kernel="precomputed")
     scores = {name: _score(machine, matrix, answers, splits) for name, matrix in radial.items()}
     tuned = max(scores, key=lambda name: scores[name])
-    ideal, circuit = targets @ targets.T, getattr(kernel, "circuit", None)
+    circuit = getattr(kernel, "circuit", None)
     spectra = [_spectrum(matrix) for matrix in (gram, radial[tuned])]
-    exact_score, shot_scores = _by_shots(kernel, data, answers, machine, splits, shots, seed)
+    repeated = exact is not None and bool(shots) and _is_simulable(kernel)
+    shot_scores = () if not repeated else _by_shots(kernel, data, answers, machine, splits, shots, seed)
     found = KernelAssessment(
         task="regression" if numbers else "classification",
         n_samples=len(data),
         n_qubits=None if circuit is None else circuit.n_qubits,
-        concentration=_concentration(kernel, data, measured, error, seed),
+        concentration=_concentration(kernel, data, gram if computed else measured, error, computed, seed),
         eigenvalues=spectra[0],
         rbf_eigenvalues=spectra[1],
         effective_rank=float(1 / (spectra[0] ** 2).sum()),
@@ -257,10 +297,12 @@ def assess_kernel(
         rbf_complexity=model_complexity(radial[tuned], targets),
         alignment=aligned(gram, ideal),
         rbf_alignment=aligned(radial[tuned], ideal),
-        score=_score(machine, gram, answers, splits),
+        # As measured: a repair of the whole matrix would carry test rows into training ones.
+        score=_score(machine, measured, answers, splits),
         rbf_score=scores[tuned],
-        exact_score=exact_score,
+        exact_score=_score(machine, exact, answers, splits) if exact is not None and repeated else None,
         shot_scores=shot_scores,
+        computed=computed,
         gram=gram,
         targets=labels,
     )
@@ -280,42 +322,49 @@ def _indicators(index: np.ndarray) -> np.ndarray:
 
 def _folds(labels: np.ndarray, folds: int, seed: int, numbers: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     if not numbers and (smallest := np.unique(labels, return_counts=True)[1].min()) < folds:
-        raise ValueError(f"expected at least {folds} rows of each class, one a fold, got {smallest}")
+        raise ValueError(
+            f"expected at least {folds} rows of each class, one a fold, got {smallest}; "
+            "if the labels are numbers to predict, say task=regression"
+        )
     splitter = (KFold if numbers else StratifiedKFold)(folds, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(labels)), labels))
 
 
-def _score(machine: SVC | SVR, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
-    """Best cross-validated score over C, the training block of each fold repaired as a model would do."""
+def _score(machine: SVC | KernelRidge, gram: np.ndarray, labels: np.ndarray, folds: list) -> float:
+    """Best cross-validated score over C, the training block of each fold made positive semidefinite."""
     scores, scaled = [], normalised(gram)
     for train, test in folds:
         fitted = repair_psd(scaled[np.ix_(train, train)], "clip").gram
         asked = scaled[np.ix_(test, train)]
+        settings: list[dict[str, float]] = [
+            {"alpha": 1 / C} if isinstance(machine, KernelRidge) else {"C": C} for C in C_GRID
+        ]
         scores.append(
-            [
-                machine.set_params(kernel="precomputed", C=C).fit(fitted, labels[train]).score(asked, labels[test])
-                for C in C_GRID
-            ]
+            [machine.set_params(**one).fit(fitted, labels[train]).score(asked, labels[test]) for one in settings]
         )
     return float(np.mean(scores, axis=0).max())
+
+
+def _exactly(kernel: Kernel, data: np.ndarray) -> np.ndarray | None:
+    """The matrix without shots and noise; None if the states are too large, or the kernel has one backend only."""
+    if isinstance(kernel, QuantumKernel) and kernel.method != "auto" and kernel.circuit.n_qubits <= STATE_QUBITS:
+        return QuantumKernel(kernel.circuit, weights=kernel.weights.detach(), bandwidth=kernel.bandwidth)(data)
+    try:
+        return kernel.with_backend("statevector")(data) if _is_simulable(kernel) else None
+    except NotImplementedError:
+        return None
 
 
 def _by_shots(
     kernel: Kernel,
     data: np.ndarray,
     labels: np.ndarray,
-    machine: SVC | SVR,
+    machine: SVC | KernelRidge,
     folds: list,
     shots: Sequence[int],
     seed: int,
-) -> tuple[float | None, tuple[ShotScore, ...]]:
-    """The score of the exact kernel, and that of the measured one at each number of shots."""
-    if not shots or not _is_simulable(kernel):
-        return None, ()
-    try:
-        exact = kernel.with_backend("statevector")(data)
-    except NotImplementedError:
-        return None, ()
+) -> tuple[ShotScore, ...]:
+    """The score of the kernel as it is measured at each number of shots."""
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(shots) * REPETITIONS))
     rows = []
     for count in sorted(int(count) for count in shots):
@@ -326,7 +375,7 @@ def _by_shots(
         mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
         half = float(student_t.ppf(0.975, REPETITIONS - 1)) * spread / math.sqrt(REPETITIONS)
         rows.append(ShotScore(count, mean, (mean - half, mean + half), spread))
-    return _score(machine, exact, labels, folds), tuple(rows)
+    return tuple(rows)
 
 
 def _is_simulable(kernel: Kernel) -> bool:
@@ -343,11 +392,15 @@ def _spectrum(gram: np.ndarray) -> np.ndarray:
     return values / values.sum()
 
 
-def _concentration(kernel: Kernel, data: np.ndarray, gram: np.ndarray, error: np.ndarray, seed: int) -> Concentration:
+def _concentration(
+    kernel: Kernel, data: np.ndarray, gram: np.ndarray, error: np.ndarray, computed: bool, seed: int
+) -> Concentration:
     entries, errors = (part[np.triu_indices(len(gram), 1)] for part in (gram, error))
     # What shots add to the spread says nothing about the kernel.
-    variance = float(entries.var() - (errors**2).mean())
-    std = math.sqrt(variance) if variance > 0 else 0.0
+    added = 0.0 if computed else float((errors**2).mean())
+    variance = float(entries.var()) - added
+    # Three standard errors of the variance of so many normal numbers: less is no spread that can be told from none.
+    std = math.sqrt(variance) if variance > 3 * added * math.sqrt(2 / len(entries)) else 0.0
     std = std if std > ROUNDING * np.abs(entries).max() else 0.0
     floor = 2.0**-kernel.circuit.n_qubits if isinstance(kernel, QuantumKernel) else None
     shots = _shots_to_resolve(kernel, data, entries, std / RESOLUTION, seed) if std else None

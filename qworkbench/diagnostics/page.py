@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.spatial.distance import pdist
 
+from qworkbench.diagnostics.geometry import Difference
 from qworkbench.diagnostics.kernels import KernelAssessment
 from qworkbench.report.figures import BLUE, GREY, INK, png
 
 TEMPLATE = "kernel.html.j2"
+PALE = "#D0D0D0"
 SHOWN = 8
 """Classical kernels in the picture of geometric differences."""
 
@@ -153,11 +155,13 @@ def _by_distance(axes: Axes, found: KernelAssessment, data: np.ndarray) -> None:
 
 
 def _differences(axes: Axes, found: KernelAssessment) -> None:
-    best: dict[str, tuple[float, str]] = {}
+    best: dict[str, Difference] = {}
     for row in found.differences:
-        best.setdefault(row.classical.partition(",")[0], (row.g, row.classical))
+        best.setdefault(row.classical.partition(",")[0], row)
     chosen = list(best.values())[:SHOWN][::-1]
-    axes.barh([name for _, name in chosen], [g for g, _ in chosen], color=GREY, height=0.6)
+    names = [row.classical if row.fits else f"{row.classical}\n(cannot imitate it)" for row in chosen]
+    colours = [GREY if row.fits else PALE for row in chosen]
+    axes.barh(names, [row.g for row in chosen], color=colours, height=0.6)
     root = np.sqrt(found.n_samples)
     axes.axvline(root, color="#D55E00", linestyle="--", linewidth=1.2)
     _panel(axes, f"Geometric difference from each kind; dashed: sqrt(N) = {root:.1f}", "g")

@@ -55,6 +55,17 @@ class Kernel(nn.Module):
         """
         raise NotImplementedError
 
+    def keep(self, x: ArrayLike | None) -> None:
+        """Measure rows that will be compared with others again and again once, and keep what was measured.
+
+        A learner's training rows, say: measured anew in ``predict`` they would have other noise than those it was
+        fitted to. Nothing to do for kernels that measure pairs, or nothing. ``state_dict`` has what is kept; a change
+        of the parameters makes it void.
+
+        Args:
+            x: Shape ``(N, n_inputs)``; None drops what was kept.
+        """
+
     @property
     def seeds(self) -> frozenset[int]:
         """What the kernel's shots come from; empty if it has none, or was given no seed."""
@@ -97,6 +108,11 @@ def seeds_of_shots(backend: Any) -> frozenset[int]:
     if described is None or described.shots is None or described.seed is None:
         return frozenset()
     return frozenset([described.seed])
+
+
+def derived_seed(*entropy: int) -> int:
+    """A seed that follows from others, whose random numbers do not."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def weight_parameter(circuit: ParameterizedCircuit, weights: ArrayLike) -> nn.Parameter:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from qworkbench.kernels.base import Kernel, positive
+from qworkbench.kernels.base import Kernel, derived_seed, positive
 
 
 def _children(kernels: Sequence[Kernel]) -> tuple[nn.ModuleList, int]:
@@ -30,14 +30,10 @@ def _independent(kernels: Sequence[Kernel]) -> list[Kernel]:
     for kernel in kernels:
         part = kernel
         if not taken.isdisjoint(kernel.seeds):
-            part = kernel.reseeded(_next_seed(max(taken), len(parts)))
+            part = kernel.reseeded(derived_seed(max(taken), len(parts)))
         taken |= part.seeds
         parts.append(part)
     return parts
-
-
-def _next_seed(*entropy: int) -> int:
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def _parts(kernels: nn.ModuleList) -> Iterator[Kernel]:
@@ -51,6 +47,11 @@ class CombinedKernel(Kernel):
 
     kernels: nn.ModuleList
 
+    def keep(self, x: ArrayLike | None) -> None:
+        """See ``Kernel``."""
+        for kernel in _parts(self.kernels):
+            kernel.keep(x)
+
     @property
     def seeds(self) -> frozenset[int]:
         """See ``Kernel``; of all parts."""
@@ -60,7 +61,7 @@ class CombinedKernel(Kernel):
         """See ``Kernel``."""
         parts = enumerate(_parts(self.kernels))
         other = copy.copy(self)  # the coefficients stay the same object
-        modules = [part.reseeded(_next_seed(seed, place)) if part.seeds else part for place, part in parts]
+        modules = [part.reseeded(derived_seed(seed, place)) if part.seeds else part for place, part in parts]
         other._modules = {"kernels": nn.ModuleList(modules)}
         return other
 
@@ -137,10 +138,13 @@ class ProductKernel(CombinedKernel):
         return torch.stack([kernel.matrix(x, y) for kernel in _parts(self.kernels)]).prod(0)
 
     def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """See ``Kernel``; ``Var(prod) = prod(k**2 + s**2) - prod(k**2)`` of independent parts."""
+        """See ``Kernel``; ``Var(prod) = prod(k**2 + s**2) - prod(k**2)`` of independent parts.
+
+        Measured ``k**2`` are too large by ``s**2`` on average, which is taken off; the least is what is left at 0.
+        """
         values, errors = (
             np.array(part) for part in zip(*(k.estimate(x, y) for k in _parts(self.kernels)), strict=True)
         )
         squares = values**2
-        variance = (squares + errors**2).prod(0) - squares.prod(0)
-        return values.prod(0), np.sqrt(variance.clip(0))
+        variance = np.maximum(squares.prod(0) - (squares - errors**2).prod(0), (errors**2).prod(0))
+        return values.prod(0), np.sqrt(variance)

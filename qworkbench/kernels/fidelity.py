@@ -16,7 +16,15 @@ from qworkbench.backend import Backend
 from qworkbench.engines.base import Engine, Overlap
 from qworkbench.engines.registry import open_engine
 from qworkbench.errors import unknown_name
-from qworkbench.kernels.base import Kernel, from_pairs, positive, seeds_of_shots, upper_pairs, weight_parameter
+from qworkbench.kernels.base import (
+    Kernel,
+    derived_seed,
+    from_pairs,
+    positive,
+    seeds_of_shots,
+    upper_pairs,
+    weight_parameter,
+)
 from qworkbench.kernels.shots import allocate_shots, measure_diagonal, never_certain, undo_depolarising
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import Angles, check_circuit, lower
@@ -134,7 +142,9 @@ class QuantumKernel(Kernel):
             raise ValueError(f"expected at least {PORTIONS[0]} shots with allocation='variance', got {shots}")
         rounds = min((n for n in PORTIONS if n <= shots), key=lambda n: shots % n)
         if self._portions is None:
-            portion = replace(backend, shots=shots // rounds)
+            # The measured diagonal has the backend's seed.
+            seed = None if backend.seed is None else derived_seed(backend.seed, rounds)
+            portion = replace(backend, shots=shots // rounds, seed=seed)
             object.__setattr__(self, "_portions", QuantumKernel(self.circuit, portion, self.weights.detach()))
         assert self._portions is not None
         self._portions.weights, self._portions.log_bandwidth = self.weights, self.log_bandwidth

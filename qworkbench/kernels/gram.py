@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload
@@ -97,18 +97,20 @@ def gram_matrix(
             finished tile: tiles done, tiles in all, and the pace.
 
     Returns:
-        Float64, shape ``(N, M)``: an array, or with ``out`` a read-only memory map. With ``std_error`` two of them; the
-        errors are 0 on exact backends.
+        Float64, shape ``(N, M)``: an array, or with ``out`` a read-only memory map. With ``std_error`` that and the
+        errors, likewise; those of exact backends are a read-only array of zeros that takes no memory.
 
     Raises:
         ValueError: If the data do not fit the kernel or are not finite, an argument is wrong, or ``out`` holds
-            another matrix.
+            another matrix, or this one without the errors that are asked for.
         TypeError: If the kernel cannot be sent to a worker, or knows no standard errors.
         MissingExtraError: If Dask, or what the backend needs, is not installed.
         ConnectionError: If the scheduler does not answer, or is lost on the way; finished tiles stay in ``out``.
     """
     if not (isinstance(progress, bool) or callable(progress)):
         raise TypeError(f"expected progress as True, False or a function, got {progress!r}")
+    if not isinstance(std_error, bool):
+        raise TypeError(f"expected std_error as True or False, got {std_error!r}")
     with progress_bar() if progress is True else nullcontext(progress or None) as told:
         job = _job(kernel, X, Y, tile, std_error, out is not None)
         pool = open_workers(scheduler, workers)
@@ -118,9 +120,15 @@ def gram_matrix(
             found = store.matrices
         else:
             with GramLedger(out, job.plan, job.identity, job.with_errors) as ledger:
+                if job.with_errors and std_error and not ledger.has_errors:
+                    raise ValueError(
+                        f"{out} holds this matrix without standard errors, which would have to be measured anew; "
+                        "give another directory"
+                    )
+                job = replace(job, with_errors=ledger.has_errors)
                 _compute(job, ledger.seed, ledger.missing(), pool, ledger, told)
                 ledger.finish()
-                found = [ledger.matrix(), *([ledger.std_error()] if job.with_errors else [])]
+                found = ledger.matrices()
     if not std_error:
         return found[0]
     return found[0], found[1] if job.with_errors else np.broadcast_to(0.0, found[0].shape)
@@ -150,7 +158,7 @@ def _job(kernel: Any, X: ArrayLike, Y: ArrayLike | None, tile: int | None, asked
     described = tile_kernel(kernel)
     left = _rows("X", X, described.n_inputs)
     right = left if Y is None else _rows("Y", Y, described.n_inputs)
-    if tile is not None and (not isinstance(tile, int | np.integer) or tile < 1):
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int | np.integer) or tile < 1):
         raise ValueError(f"expected a tile of at least 1 row, got {tile!r}")
     size = default_tile(described, len(left), len(right)) if tile is None else int(tile)
     opened = described.open(0)  # an unknown backend, a missing package or too many qubits show before any work

@@ -31,7 +31,8 @@ class GramLedger:
         out: The directory, made if it is missing.
         plan: The tiles.
         identity: JSON of all that determines the matrix.
-        errors: Whether there are standard errors to keep.
+        errors: Whether there are standard errors to keep. A directory that has tiles without them stays as it is: no
+            measurement is repeated for that.
 
     Raises:
         ValueError: If the directory holds another matrix, with what differs.
@@ -40,10 +41,11 @@ class GramLedger:
 
     def __init__(self, out: str | Path, plan: Plan, identity: Mapping[str, Any], errors: bool = False) -> None:
         self.plan, self.path = plan, Path(out) / MATRIX
-        self._paths = [self.path, *([self.path.with_name(ERRORS)] if errors else [])]
         self._directory = RunDirectory(out)
         try:
             self._header = self._begin(RunRecord(HEADER, dict(identity), info={"seed": secrets.randbits(31)}))
+            beside, begun = self.path.with_name(ERRORS), self._any_tile()
+            self._paths = [self.path, *([beside] if errors and (beside.exists() or not begun) else [])]
             kept = [self._create(path) for path in self._paths]
             self._directory.append(session_record())
             self._done = {tile for tile in plan.tiles() if self._is_whole(tile)} if all(kept) else set()
@@ -97,17 +99,21 @@ class GramLedger:
         self._directory.append(RunRecord(TILE, self._spec(tile), info=info | {"seconds": round(seconds, 4)}))
         self._done.add(tile)
 
-    def matrix(self) -> np.memmap[Any, np.dtype[np.float64]]:
-        """The matrix as it is on disk, read-only."""
-        return _mapped(self._paths[0])
+    @property
+    def has_errors(self) -> bool:
+        """Whether standard errors are kept."""
+        return len(self._paths) == 2
 
-    def std_error(self) -> np.memmap[Any, np.dtype[np.float64]]:
-        """The standard errors, read-only, if they are kept."""
-        return _mapped(self._paths[1])
+    def matrices(self) -> list[np.ndarray]:
+        """The matrix as it is on disk, and its standard errors if they are kept; read-only memory maps."""
+        return [_mapped(path) for path in self._paths]
+
+    def _any_tile(self) -> bool:
+        return any(record.kind == TILE for record in self._directory.records().values())
 
     def finish(self) -> str:
         """The SHA-256 of the whole matrix (``array_digest``), also kept as a record."""
-        digest = array_digest(self.matrix())
+        digest = array_digest(_mapped(self.path))
         record = RunRecord(WHOLE, {"gram": self.key}, info={"sha256": digest})
         if self._directory.get(record.run_id) != record:
             self._directory.append(record)
@@ -154,10 +160,10 @@ class GramLedger:
                 if found.shape != shape or found.dtype != np.dtype("<f8"):
                     raise ValueError(
                         f"expected {path} with shape {shape} of float64, got {found.shape} of {found.dtype}; it was "
-                        "changed, so remove its directory"
+                        "changed, so move it away"
                     )
                 return True
-        elif any(record.kind == TILE for record in self._directory.records().values()):
+        elif self._any_tile():
             warnings.warn(f"{path} is missing and is made anew", stacklevel=5)
         fresh = path.with_suffix(".new")
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ FeatureMap = Callable[[ArrayLike], np.ndarray]
 ROWS = 512
 """Points whose states are held at a time."""
 SMALL = 1e-10
-"""Eigenvalues of the landmarks below this share of the largest are rounding, or shot noise, and left out."""
+"""Eigenvalues of the landmarks below this share of the largest are rounding, and left out."""
 
 
 class ErrorEstimate(NamedTuple):
@@ -34,7 +35,8 @@ def nystroem(kernel: Kernel, X: ArrayLike, n_landmarks: int, *, seed: int = 0) -
     between landmarks, on exact backends.
 
     Args:
-        kernel: Any kernel, also with shots: then eigenvalues of ``W`` that are negative are left out.
+        kernel: Any kernel, also with shots: then eigenvalues of ``W`` that noise alone could make are left out, those
+            up to ``2 sqrt(n_landmarks)`` standard errors (Wigner's semicircle). With few shots little remains.
         X: Shape ``(N, F)``: where landmarks are drawn from.
         n_landmarks: From 1 to ``N``.
         seed: Of the choice.
@@ -43,13 +45,18 @@ def nystroem(kernel: Kernel, X: ArrayLike, n_landmarks: int, *, seed: int = 0) -
         ValueError: If the data do not fit the kernel, or the number of landmarks does not fit the data.
     """
     data = np.asarray(X, dtype=np.float64)
-    if not 1 <= n_landmarks <= len(data):
-        raise ValueError(f"expected from 1 to {len(data)} landmarks, one a row at most, got {n_landmarks}")
+    if not isinstance(n_landmarks, int | np.integer) or not 1 <= n_landmarks <= len(data):
+        raise ValueError(f"expected from 1 to {len(data)} landmarks, one a row at most, got {n_landmarks!r}")
+    kernel._checked(data)
     landmarks = data[np.sort(np.random.default_rng(seed).choice(len(data), n_landmarks, replace=False))]
-    values, vectors = np.linalg.eigh(kernel(landmarks))
-    kept = values > SMALL * values.max()
+    own = copy.deepcopy(kernel)
+    own.keep(landmarks)
+    gram, error = own.estimate(landmarks)
+    values, vectors = np.linalg.eigh(gram)
+    noise = 2 * np.sqrt((error**2).sum() / n_landmarks)
+    kept = values >= min(max(SMALL * values[-1], noise), values[-1])
     root = vectors[:, kept] / np.sqrt(values[kept])
-    return lambda rows: np.asarray(kernel(rows, landmarks) @ root)
+    return lambda rows: np.asarray(own(rows, landmarks) @ root)
 
 
 def random_features(kernel: QuantumKernel, n_features: int, *, seed: int = 0) -> FeatureMap:
@@ -68,8 +75,8 @@ def random_features(kernel: QuantumKernel, n_features: int, *, seed: int = 0) ->
         TypeError: If the kernel is of another kind.
         ValueError: If the kernel has no states to offer, or ``n_features`` is odd or below 2.
     """
-    if n_features < 2 or n_features % 2:
-        raise ValueError(f"expected an even number of features from 2, got {n_features}")
+    if not isinstance(n_features, int | np.integer) or n_features < 2 or n_features % 2:
+        raise ValueError(f"expected an even number of features from 2, got {n_features!r}")
     if not isinstance(kernel, QuantumKernel):
         raise TypeError(f"expected a QuantumKernel, got {type(kernel).__name__}; nystroem takes any kernel")
     states_of = getattr(kernel._overlap, "states", None)
@@ -97,10 +104,10 @@ def low_rank_error(
     """How far inner products of features are from the kernel, on a random sample of points.
 
     Args:
-        kernel: What is approximated.
+        kernel: What is approximated; one with shots adds its own noise to the difference.
         feature_map: Of ``nystroem`` or ``random_features``.
         X: Shape ``(N, F)``, at least 3 rows.
-        n_points: Size of the sample; its pairs are compared.
+        n_points: Size of the sample, at least 3; its pairs are compared.
         seed: Of the sample; not that of the landmarks, which would be the sample and without error. Where landmarks are
             a large part of the data, take points that were not offered to them.
 
@@ -108,8 +115,8 @@ def low_rank_error(
         The error; its standard error counts points, not pairs, by leaving out one point after the other (jackknife).
     """
     data = np.asarray(X, dtype=np.float64)
-    if len(data) < 3:
-        raise ValueError(f"expected at least 3 rows to compare, got {len(data)}")
+    if min(len(data), n_points) < 3:
+        raise ValueError(f"expected at least 3 rows to compare, got {min(len(data), n_points)}")
     chosen = data[np.random.default_rng(seed).choice(len(data), min(n_points, len(data)), replace=False)]
     features = feature_map(chosen)
     squares = (features @ features.T - kernel(chosen)) ** 2

@@ -24,6 +24,8 @@ from qworkbench.kernels.shots import never_certain
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import check_circuit
 
+KEPT = ("kept_rows", "kept_mean", "kept_error")
+"""Rows that were measured once and for all, and their features."""
 NEAR_ZERO = 1e-24
 """Squared distance below which the Matern kernel is flat: the slope of a square root at 0 is infinite."""
 MATERN = (0.5, 1.5, 2.5)
@@ -107,6 +109,9 @@ class ProjectedKernel(Kernel):
     """
 
     _scale: torch.Tensor
+    kept_rows: torch.Tensor | None
+    kept_mean: torch.Tensor | None
+    kept_error: torch.Tensor | None
 
     def __init__(
         self,
@@ -138,20 +143,27 @@ class ProjectedKernel(Kernel):
         self.layer = QuantumLayer(circuit, paulis, backend, generator=start, dtype=torch.float64)
         self.layer.weights = weight_parameter(circuit, weights)
         self.register_buffer("_scale", torch.as_tensor(np.sqrt(shares)), persistent=False)
+        for name in KEPT:
+            self.register_buffer(name, None)
         self.shadows = shadows
-        self._shadows = None if shadows is None else ShadowFeatures(circuit, paulis, backend, shadows)
+        self._live_shadows: ShadowFeatures | None = None
+        self._open_shadows()
+
+    def _open_shadows(self) -> ShadowFeatures | None:
+        if self.shadows is not None and self._live_shadows is None:
+            measured = self.circuit, self.layer.observables, self.layer.backend
+            self._live_shadows = ShadowFeatures(*measured, self.shadows)
+        return self._live_shadows
 
     def with_backend(self, backend: Any) -> Self:
-        """See ``Kernel``; an exact backend takes no shadows."""
+        """See ``Kernel``; an exact backend takes no shadows, and nothing that is kept comes with it."""
         other = copy.deepcopy(self)
+        other.keep(None)
         other.layer = self.layer.with_backend(backend)
         described = Backend.parse(backend) if isinstance(backend, str | Backend) else None
         if described is not None and described.shots is None:
             other.shadows = None
-        if other.shadows is not None:
-            other._shadows = ShadowFeatures(self.circuit, self.layer.observables, backend, other.shadows)
-        else:
-            other._shadows = None
+        other._open_shadows()
         return other
 
     @property
@@ -163,10 +175,10 @@ class ProjectedKernel(Kernel):
         """See ``Kernel``."""
         backend = replace(Backend.parse(self.layer.backend), seed=seed)
         other = copy.copy(self)  # the parameters stay the same objects
+        other._buffers = dict(self._buffers)
+        other.keep(None)
         other._modules = {"layer": self.layer.with_backend(backend)}
         other.layer.weights = self.layer.weights
-        if other.shadows is not None:
-            other._shadows = ShadowFeatures(self.circuit, self.layer.observables, backend, other.shadows)
         return other
 
     @property
@@ -197,24 +209,51 @@ class ProjectedKernel(Kernel):
     @property
     def usage(self) -> dict[str, int]:
         """What the engines have run for this kernel: circuits, submissions, transpilations, shots."""
-        if self._shadows is None:
+        shadows = self._open_shadows()
+        if shadows is None:
             return self.layer.usage
-        return {key: value + self._shadows.usage[key] for key, value in self.layer.usage.items()}
+        return {key: value + shadows.usage[key] for key, value in self.layer.usage.items()}
+
+    def keep(self, x: ArrayLike | None) -> None:
+        """See ``Kernel``."""
+        self.kept_rows = self.kept_mean = self.kept_error = None
+        if x is not None:
+            rows = self._checked(x).detach()
+            self.kept_mean, self.kept_error = self._measured(rows)
+            self.kept_rows = rows
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        # Torch compares shapes, which follow the rows here, and expects what is None to be left out.
+        for name in KEPT:
+            setattr(self, name, state_dict.get(prefix + name))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def features(self, x: ArrayLike | torch.Tensor) -> Expectation:
         """What is measured of each sample, scaled so that squared distances are those of the density matrices.
 
+        Rows that are kept (``keep``) are not measured again.
+
         Returns:
             Means and standard errors of shape ``(N, n_paulis)``.
         """
-        data = self._checked(x) * self.log_bandwidth.exp()
-        measured: Any = self.layer if self._shadows is None else self._shadows
-        before = self.usage
+        data = self._checked(x).detach()
+        if self.kept_rows is None:
+            return self._measured(data)
+        assert self.kept_mean is not None and self.kept_error is not None
+        places = {row.tobytes(): place for place, row in enumerate(self.kept_rows.numpy())}
+        found = np.array([places.get(row.tobytes(), -1) for row in data.numpy()], dtype=np.int64)
+        mean, error = (kept[found.clip(0)] for kept in (self.kept_mean, self.kept_error))
+        if (new := found < 0).any():
+            mean[new], error[new] = self._measured(data[new])
+        return Expectation(mean, error)
+
+    def _measured(self, rows: torch.Tensor) -> Expectation:
+        data, shadows, before = rows * self.log_bandwidth.exp(), self._open_shadows(), self.usage
         with torch.no_grad():
-            estimate = measured.estimate(data) if self._shadows is None else measured.estimate(data, self.weights)
+            estimate = self.layer.estimate(data) if shadows is None else shadows.estimate(data, self.weights)
         error = estimate.std_error
         spent = {key: value - before[key] for key, value in self.usage.items()}
-        if self._shadows is None and spent["shots"]:
+        if shadows is None and spent["shots"]:
             shots = spent["shots"] // max(1, spent["circuits"])
             reach = 2 * np.array([_reach(observable) for observable in self.layer.observables])
             error = torch.from_numpy(never_certain(error.numpy(), shots, np.ones(error.shape, bool), reach)).to(error)
@@ -240,7 +279,7 @@ class ProjectedKernel(Kernel):
         Raises:
             RuntimeError: If a gradient is asked of classical shadows.
         """
-        if self._shadows is not None:
+        if self.shadows is not None:
             tracked = x.requires_grad or any(p.requires_grad for p in self.parameters())
             if torch.is_grad_enabled() and tracked:
                 raise RuntimeError("classical shadows have no gradient; train with shadows=None")
@@ -273,13 +312,17 @@ class ProjectedKernel(Kernel):
             error.fill_diagonal_(0.0)
         return value.numpy(), error.numpy()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Live engines hold simulators and sessions; the description opens them again.
+        return {**self.__dict__, "_live_shadows": None}
+
     def extra_repr(self) -> str:
         """What ``print(kernel)`` shows."""
         return f"outer={self.outer!r}, shape={self.shape}"
 
 
 def _reach(observable: SparsePauliOp) -> float:
-    """How far an observable can be from its mean over all states, at most."""
+    """Half the distance of an observable's outcomes, at most."""
     pauli = observable.paulis.x.any(axis=1) | observable.paulis.z.any(axis=1)
     return float(np.abs(observable.coeffs[pauli]).sum())
 
@@ -292,9 +335,14 @@ def _squared_distances(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def _distance_variance(left: Expectation, right: Expectation) -> torch.Tensor:
-    """Variance of ``sum_a (l_a - r_a)**2`` with ``s_a**2`` of each difference: ``sum_a 4 d_a**2 s_a**2 + 2 s_a**4``."""
+    """Variance of ``sum_a (l_a - r_a)**2`` with ``s_a**2`` of each difference: ``sum_a 4 d_a**2 s_a**2 + 2 s_a**4``.
+
+    Measured ``d_a**2`` are too large by ``s_a**2`` on average, which is taken off; what is left where there is no
+    distance at all is the least.
+    """
     total = torch.empty(len(left.mean), len(right.mean), dtype=left.mean.dtype)
     for i in range(len(total)):
         spread = left.std_error[i] ** 2 + right.std_error**2
-        total[i] = (4 * (left.mean[i] - right.mean) ** 2 * spread + 2 * spread**2).sum(1)
+        least = 2 * (spread**2).sum(1)
+        total[i] = torch.maximum((4 * (left.mean[i] - right.mean) ** 2 * spread).sum(1) - least, least)
     return total

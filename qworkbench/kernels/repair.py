@@ -102,6 +102,6 @@ def _change(before: np.ndarray, after: np.ndarray, std_error: ArrayLike | None) 
     if std_error is not None:
         error = np.asarray(std_error, dtype=float)[upper]
         positive = error[error > 0]
-        # Entries whose shots all agreed have an estimated error of 0, which is no certainty.
+        # Errors of 0 may come with a matrix from elsewhere, whose shots all agreed; that is no certainty.
         difference = difference / np.maximum(error, np.median(positive)) if len(positive) else difference
     return float(np.sqrt(np.mean(difference**2))) if len(difference) else 0.0

@@ -14,6 +14,9 @@ from qworkbench.kernels.repair import repair_psd
 if TYPE_CHECKING:
     from qworkbench.kernels.fidelity import QuantumKernel
 
+ROUNDING = 1e-6
+"""Errors of frequencies below this are rounding, unless there are a million shots."""
+
 
 @dataclass(frozen=True)
 class ShotEstimate:
@@ -25,27 +28,32 @@ class ShotEstimate:
     """Shots that each entry got; 0 on the diagonal of a Gram matrix, which is 1 by definition."""
 
 
-def beta_error(frequency: np.ndarray, shots: np.ndarray) -> np.ndarray:
-    """Standard deviation of a probability after ``shots`` with that frequency, from a flat prior; never 0.
+def frequency_error(frequency: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """Standard error of a frequency in so many shots; never 0.
 
-    The usual ``sqrt(p (1 - p) / n)`` is 0 where all shots agree, which is most entries of a concentrated kernel.
+    The usual ``sqrt(p (1 - p) / n)`` is 0 where all shots agree, which is most entries of a concentrated kernel. This
+    is the root of its mean square over what a flat prior leaves of ``p``, which is Beta(hits + 1, misses + 1).
     """
-    smoothed = (frequency * shots + 1) / (shots + 2)
-    return np.sqrt(smoothed * (1 - smoothed) / (shots + 3))
+    n = np.maximum(shots, 1.0)
+    hits = np.clip(frequency, 0, 1) * n  # mitigated ones may leave that range
+    return np.sqrt((hits + 1) * (n - hits + 1) / ((n + 2) * (n + 3) * n))
 
 
 def never_certain(
     error: np.ndarray, shots: np.ndarray | int, measured: np.ndarray, reach: ArrayLike = 1.0
 ) -> np.ndarray:
-    """Errors that are 0 because all shots agree, replaced by those of the flat prior (``beta_error``).
+    """Errors that are 0 because all shots agree, replaced by those of a flat prior (``frequency_error``).
 
     Args:
-        error: Standard errors of the sample.
+        error: Standard errors of the sample; rounding leaves 1e-8 where it should be 0.
         shots: That each value has got.
         measured: Whether it was measured; others keep their 0.
         reach: The distance of the two outcomes: 1 of a frequency, 2 of a Pauli's mean.
     """
-    return np.where(measured & (error == 0), np.asarray(reach) * beta_error(np.ones(()), np.asarray(shots)), error)
+    unit = np.asarray(reach, dtype=float)
+    least = unit * frequency_error(np.ones(()), np.asarray(shots))
+    # One shot that disagrees makes an error of about ``least``, so half of it is none.
+    return np.where(measured & (error < np.minimum(least / 2, ROUNDING * unit)), least, error)
 
 
 def allocate_shots(
@@ -83,7 +91,7 @@ def allocate_shots(
     counts = portion * (further + np.where(measured, pilot, 0))
     hits = portion * (pilot * first + further * np.nan_to_num(second))
     mean = np.divide(hits, counts, out=np.zeros(shape), where=measured)
-    error = np.where(measured, beta_error(mean, counts), 0.0)
+    error = np.where(measured, frequency_error(mean, counts), 0.0)
     if y is None:
         mean, error, counts = (part + part.T for part in (np.triu(mean, 1), np.triu(error, 1), np.triu(counts, 1)))
         np.fill_diagonal(mean, 1.0)
@@ -131,7 +139,7 @@ def measure_diagonal(kernel: QuantumKernel, x: ArrayLike, rounds: int = 1) -> Sh
     before = kernel.usage["shots"]
     mean = np.diag(kernel.estimate(x, x, np.eye(n, dtype=np.int64) * rounds)[0]).copy()
     shots = np.full(n, (kernel.usage["shots"] - before) // n)
-    return ShotEstimate(mean, beta_error(mean, shots) if shots.any() else np.zeros(n), shots)
+    return ShotEstimate(mean, frequency_error(mean, shots) if shots.any() else np.zeros(n), shots)
 
 
 def correct_depolarising(

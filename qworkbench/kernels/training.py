@@ -30,11 +30,20 @@ def is_regression(target: ArrayLike, task: str | None = None) -> bool:
     """
     if task is not None and task not in TASKS:
         raise unknown_name("task", task, TASKS)
-    values = np.asarray(target)
+    values = _plain(target)
     regression = type_of_target(values) == "continuous" if task is None else task == "regression"
     if regression and (values.dtype.kind not in "iufb" or not np.isfinite(values).all()):
         raise ValueError(f"expected finite numbers as the target of a regression, got {values.dtype}")
     return regression
+
+
+def _plain(target: ArrayLike) -> np.ndarray:
+    """Numbers or text, also where they came as objects."""
+    values = np.asarray(target)
+    values = np.asarray(values.tolist()) if values.dtype.kind == "O" else values
+    if values.dtype.kind not in "iufbUS":
+        raise ValueError(f"expected labels or numbers as the target, got {values.dtype} such as {values.ravel()[:1]}")
+    return values
 
 
 def encoded_target(target: ArrayLike, task: str | None = None) -> torch.Tensor:
@@ -47,7 +56,7 @@ def encoded_target(target: ArrayLike, task: str | None = None) -> torch.Tensor:
     Raises:
         ValueError: If there are fewer than two different values, or see ``is_regression``.
     """
-    values = np.asarray(target)
+    values = _plain(target)
     if values.ndim != 1:
         raise ValueError(f"expected a target of shape (N,), got {values.shape}")
     regression = is_regression(values, task)

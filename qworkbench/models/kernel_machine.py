@@ -39,11 +39,15 @@ class KernelMachine(BaseEstimator):
         # Scikit-learn looks at the settings of its solvers in their fit. That is after the shots.
         solver._validate_params()
         kernel = self.make_kernel(data, labels)
-        self.kernel_state_ = {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
-        self.X_fit_ = data
+        kernel.keep(data)
         gram, error = kernel.estimate(data)
         self.usage_ = kernel.usage
-        # Shots that all agree have an estimated error of 0: one shot an entry has no other.
+        if not self.usage_["shots"]:
+            # Computed, not measured: on another backend they are what that makes of them.
+            kernel.keep(None)
+        self.kernel_state_ = {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
+        self.X_fit_ = data
+        self._n_kernel_parameters = sum(parameter.numel() for parameter in kernel.parameters())
         sampled, survival = bool(self.usage_["shots"]), getattr(kernel, "survival", None)
         self.gram_report_: dict[str, Any] = {"sampled": sampled}
         if survival is not None:
@@ -114,8 +118,8 @@ class KernelMachine(BaseEstimator):
         """Settings beside a kernel object would be left aside in silence, a paid backend among them."""
         signature = inspect.signature(type(self).__init__).parameters
         for name in OF_A_NAME:
-            given, default = getattr(self, name), signature[name].default
-            if not (given is default or (isinstance(given, str | int | float) and given == default)):
+            given = getattr(self, name)
+            if str(given) != str(signature[name].default):
                 way = "kernel.with_backend(...)" if name == "backend" else "the kernel's own"
                 raise ValueError(f"expected no {name}= beside a kernel object, got {given!r}; use {way}")
 
@@ -155,6 +159,9 @@ class KernelMachine(BaseEstimator):
         """``models.base.with_errors``, whatever the kernel."""
         check_is_fitted(self)
         if self.kernel_spec_ is None:
+            if not self.gram_report_["sampled"]:
+                exact = np.asarray(getattr(self, method)(X))
+                return exact, np.zeros_like(exact, dtype=float)
             # A kernel object keeps its own backend, whose shots are not ours to split. One copy of it answers all
             # groups: a copy each would repeat its seed.
             asked, kernel = copy.copy(self), self._kernel()
@@ -168,4 +175,4 @@ class KernelMachine(BaseEstimator):
     def _n_trained(self) -> int:
         """Number of weights that were trained."""
         trained = self.kernel_spec_ is not None and KernelSpec.parse(self.kernel_spec_).training
-        return sum(value.size for value in self.kernel_state_.values()) if trained else 0
+        return self._n_kernel_parameters if trained else 0

@@ -326,6 +326,18 @@ def test_sampled_matrices_come_with_their_errors(kernel: str, tmp_path: Path) ->
         np.testing.assert_array_equal(gram_matrix(made, X, tile=6, out=tmp_path, std_error=True)[1], error)
 
 
+def test_a_matrix_without_its_errors_is_not_measured_again(tmp_path: Path) -> None:
+    kernel = QuantumKernel(CIRCUIT, f"statevector?shots={SHOTS}&seed=5")
+    whole = np.array(gram_matrix(kernel, X, tile=6, out=tmp_path))
+    (tmp_path / "std_error.npy").unlink()
+    told: list[tuple[int, int, str]] = []
+    again = gram_matrix(kernel, X, tile=6, out=tmp_path, progress=lambda *step: told.append(step))
+    assert told == [(10, 10, "tiles found")] and not (tmp_path / "std_error.npy").exists()
+    np.testing.assert_array_equal(again, whole)
+    with pytest.raises(ValueError, match="without standard errors, which would have to be measured anew"):
+        gram_matrix(kernel, X, tile=6, out=tmp_path, std_error=True)
+
+
 def test_exact_matrices_have_no_errors(tmp_path: Path) -> None:
     _, error = gram_matrix(QuantumKernel(CIRCUIT), X, Y, std_error=True, out=tmp_path)
     assert error.shape == (23, 7) and not error.any()
@@ -565,6 +577,28 @@ def test_the_command_reads_a_table_and_a_circuit_of_ones_own(run: Run) -> None:
     kernel = QuantumKernel(from_qasm(Path("mine.qasm"), inputs=["v", "b"]))
     np.testing.assert_allclose(np.load("g/gram.npy"), kernel(rows), atol=1e-10)
     assert not Path("g/y.npy").exists()
+    # The same on one line, with a comment that looks like an input.
+    line = Path("mine.qasm").read_text().replace("\n", " ")
+    Path("line.qasm").write_text(line.replace("qubit", "/* input float old; */ qubit"))
+    assert run("rows.csv", "--circuit", "line.qasm", "--bandwidth", "1", "--out", "h")[0] == 0
+    np.testing.assert_array_equal(np.load("h/gram.npy"), np.load("g/gram.npy"))
+
+
+def test_labels_beside_a_matrix_are_those_of_its_rows(run: Run) -> None:
+    def table(name: str, labels: list[Any]) -> str:
+        lines = [f"{a},{b},{label}" for (a, b), label in zip(X[:, :2], labels, strict=True)]
+        Path(name).write_text("a,b,kind\n" + "\n".join(lines))
+        return f"{name}?target=kind"
+
+    first = table("first.csv", [i % 2 for i in range(23)])
+    assert run(first, "--out", "g")[0] == 0 and run(first, "--out", "g")[0] == 0
+    code, _, err = run(table("other.csv", [i % 3 for i in range(23)]), "--out", "g")
+    assert code == 1 and "g/y.npy holds other labels" in err
+    np.testing.assert_array_equal(np.load("g/y.npy"), [i % 2 for i in range(23)])
+    code, _, err = run(table("gap.csv", ["yes"] * 22 + [""]), "--out", "h")
+    assert code == 1 and "expected a label in each row" in err and not Path("h").exists()
+    code, _, err = run(table("text.csv", ["a", "b"] * 11 + ["a"])[:8], "--out", "h")
+    assert code == 1 and "if it is the target, add ?target=kind" in err
 
 
 @pytest.mark.parametrize(

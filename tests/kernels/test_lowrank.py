@@ -39,6 +39,20 @@ def test_more_landmarks_err_less_and_the_estimate_says_so():
     assert errors[0] > errors[1] > errors[2]
 
 
+@pytest.mark.parametrize("kind", [QuantumKernel, ProjectedKernel])
+def test_noise_of_the_landmarks_is_not_inverted(kind):
+    exact = kind(CIRCUIT, bandwidth=0.5)(X)
+    errors = []
+    for shots in (100, 1000, 10_000):
+        kernel = kind(CIRCUIT, f"statevector?shots={shots}&seed=2", bandwidth=0.5)
+        features = nystroem(kernel, X, 40)(X)
+        errors.append(np.sqrt(np.mean((features @ features.T - exact) ** 2)))
+        assert (features**2).sum(1).max() < 1.6
+    assert 0.15 > errors[0] > errors[1] > errors[2] and errors[2] < 0.03
+    # Where everything is noise the largest eigenvalue stays, so that there are features.
+    assert 1 <= nystroem(kind(CIRCUIT, "statevector?shots=1&seed=2"), X, 40)(X).shape[1] <= 3
+
+
 def test_random_features_are_unbiased_and_err_as_one_over_the_root():
     kernel = QuantumKernel(CIRCUIT)
     points, n_features, repeats = X[:6], 200, 60
@@ -66,7 +80,10 @@ def test_features_do_not_depend_on_the_pieces(monkeypatch):
     [
         (lambda: nystroem(QuantumKernel(CIRCUIT), X, 81), "from 1 to 80 landmarks"),
         (lambda: nystroem(QuantumKernel(CIRCUIT), X * np.nan, 5), "finite"),
+        (lambda: nystroem(QuantumKernel(CIRCUIT), X, 2.5), "got 2.5"),
+        (lambda: low_rank_error(QuantumKernel(CIRCUIT), lambda rows: rows, X, n_points=2), "at least 3 rows"),
         (lambda: random_features(QuantumKernel(CIRCUIT), 5), "even number"),
+        (lambda: random_features(QuantumKernel(CIRCUIT), 4.0), "even number"),
         (lambda: random_features(QuantumKernel(CIRCUIT, "statevector?shots=10"), 4), "without shots"),
         (lambda: random_features(QuantumKernel(CIRCUIT, "aer"), 4), "on 'statevector'"),
         (lambda: low_rank_error(QuantumKernel(CIRCUIT), lambda rows: rows, X[:2]), "at least 3 rows"),

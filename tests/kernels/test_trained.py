@@ -90,7 +90,10 @@ def test_sums_and_products_with_their_errors():
     (a, da), (b, db) = (copy.deepcopy(part).estimate(X, Y) for part in parts)
     for combined, expected in (
         (SumKernel(copy.deepcopy(parts), [0.3, 2]), np.hypot(0.3 * da, 2 * db)),
-        (ProductKernel(copy.deepcopy(parts)), np.sqrt((a * db) ** 2 + (b * da) ** 2 + (da * db) ** 2)),
+        (
+            ProductKernel(copy.deepcopy(parts)),
+            np.sqrt(np.maximum((a * db) ** 2 + (b * da) ** 2 - (da * db) ** 2, (da * db) ** 2)),
+        ),
     ):
         np.testing.assert_allclose(combined.estimate(X, Y)[1], expected, atol=1e-12)
         assert combined.usage["shots"] == 2 * 200 * len(X) * len(Y)
@@ -212,6 +215,23 @@ def test_parts_of_one_seed_are_measured_independently(combined, part):
     z = np.concatenate(pulls)
     # Entries of one draw that share a sample are independent: each is a circuit of its own.
     assert abs(z.var() - 1) < 5 * np.sqrt(2 / len(z)) + 0.05
+
+
+def test_the_error_of_a_product_of_small_parts_is_that_of_its_scatter():
+    # Two swap tests near 0, whose errors are far above their values.
+    rows = np.random.default_rng(3).uniform(-3, 3, (6, 2))
+    found = []
+    for seed in range(150):
+        first, second = (
+            QuantumKernel(zz_feature_map(2), f"statevector?shots=50&seed={2 * seed + k}", method="swap-test")
+            for k in range(2)
+        )
+        found.append(ProductKernel([first, second]).estimate(rows[:3], rows[3:]))
+    means, errors = (np.array([pair[k] for pair in found]) for k in range(2))
+    exact = QuantumKernel(zz_feature_map(2))(rows[:3], rows[3:]) ** 2
+    scatter, claimed = np.sqrt(((means - exact) ** 2).mean(0)), np.sqrt((errors**2).mean(0))
+    assert exact.min() < 1e-3
+    assert 0.9 < (claimed / scatter).mean() < 1.25 and (claimed / scatter).max() < 1.5
 
 
 def test_a_part_with_a_seed_of_its_own_has_the_same_parameters():

@@ -29,7 +29,11 @@ from qworkbench import (
     QuantumOneClassSVM,
     QuantumSpectralClustering,
     SumKernel,
+    load,
+    save,
 )
+from qworkbench.backend import Backend
+from qworkbench.kernels import kernel_target_alignment
 from qworkbench.models.kernel_processes import GramKernel
 from qworkbench.models.registry import MODELS
 
@@ -256,6 +260,76 @@ def test_the_errors_of_shared_circuits_are_those_of_repetitions(moons):
         ratio = np.mean(np.square(errors)) / np.var(answers, ddof=1)
         # Both are variances, of 39 and 40 * 7 degrees of freedom: 5 standard errors of their ratio.
         assert abs(ratio - 1) < 5 * np.sqrt(2 / 39 + 2 / 280)
+
+
+def test_measured_training_features_are_those_of_the_fit():
+    # Measured anew, they would have other noise than those the machine was fitted to: R2 of -30 and less.
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (100, 2))
+    values = np.sin(2 * X[:, 0]) + X[:, 1]
+    for kernel in ("projected", "projected?shadows=60"):
+        model = QuantumKernelRegressor(kernel=kernel, backend="statevector?shots=300&seed=2").fit(X[:60], values[:60])
+        assert model.score(X[60:], values[60:]) > 0.8
+        # The answer to a training row is that of the machine in its fit.
+        gram = model._kernel()(model.X_fit_)
+        fitted = model.solver_.predict(gram) * model.target_scale_ + model.target_mean_
+        np.testing.assert_allclose(model.predict(X[:60]), fitted)
+        # Only new rows cost circuits.
+        asked = model._kernel()
+        asked(X[60:62], model.X_fit_)
+        bases = 60 if "shadows" in kernel else 3
+        assert asked.usage["shots"] == 2 * bases * 300
+
+
+@pytest.mark.parametrize("name", ["projected", "sum"])
+def test_kept_features_are_saved_with_the_model(name, moons, tmp_path):
+    X, y = moons[0][:24], moons[1][:24]
+    backend = "statevector?shots=50&seed=3"
+    projected = ProjectedKernel(iqp_encoding(2), backend)
+    kernel = SumKernel([QuantumKernel(iqp_encoding(2), backend), projected]) if name == "sum" else projected
+    model = QuantumKernelClassifier(kernel=kernel).fit(X, y)
+    save(model, tmp_path / "model.qwb")
+    again = load(tmp_path / "model.qwb", kernel=kernel)
+    np.testing.assert_array_equal(again.decision_function(X + 0.1), model.decision_function(X + 0.1))
+    assert (
+        any("kept_rows" in key for key in model.kernel_state_)
+        and kernel.state_dict().keys() < model.kernel_state_.keys()
+    )
+    exact = QuantumKernelClassifier(kernel="projected").fit(X, y)
+    assert not any("kept" in key for key in exact.kernel_state_)
+
+
+def test_a_kernel_by_shadows_is_copied_whatever_its_backend(moons):
+    X, y = moons[0][:16], moons[1][:16]
+    for backend in ("generic:5?shots=5&seed=1", "pennylane:default.qubit?shots=5&seed=1", "aer?shots=5&seed=1"):
+        kernel = ProjectedKernel(iqp_encoding(2), backend, shadows=60)
+        first = QuantumKernelClassifier(kernel=kernel).fit(X, y)
+        kernel(X)  # what was asked before does not show in a copy
+        again = clone(first).fit(X, y)
+        np.testing.assert_array_equal(first.decision_function(X), again.decision_function(X))
+        assert kernel.with_backend("statevector").shadows is None
+
+
+def test_settings_that_are_the_defaults_are_no_settings(moons):
+    X, y = moons[0][:16], moons[1][:16]
+    model = QuantumKernelClassifier(
+        n_layers=np.int64(1), bandwidth=np.float32(0.5), backend=Backend.parse("statevector")
+    )
+    model.set_params(kernel=QuantumKernel(iqp_encoding(2))).fit(X, y)
+    mean, error = model.estimate(X)
+    np.testing.assert_array_equal(mean, model.decision_function(X))
+    assert not error.any()
+
+
+def test_a_regressor_trains_its_kernel_on_numbers():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(-1, 1, (60, 2))
+    counts = np.round(5 * np.sin(2 * X[:, 0])).astype(int)  # whole numbers: no classes for a regressor
+    trained = QuantumKernelRidge(kernel="fidelity?train=alignment&epochs=10", random_state=0).fit(X, counts)
+    assert trained.n_parameters_ == 60 + 1
+    assert kernel_target_alignment(trained._kernel()(X), counts, task="regression") > kernel_target_alignment(
+        QuantumKernelRidge(random_state=0).fit(X, counts)._kernel()(X), counts, task="regression"
+    )
 
 
 def test_a_kernel_object_is_asked_on_its_own_backend(moons):
