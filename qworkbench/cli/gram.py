@@ -29,7 +29,11 @@ def gram(
     n_layers: Annotated[int, typer.Option(help="Repetitions of a named map.")] = 1,
     bandwidth: Annotated[float, typer.Option(help="Factor on the data.")] = 0.5,
     kernel: Annotated[
-        str, typer.Option(help="fidelity?method=swap-test, projected?outer=matern&gamma=0.5, ...")
+        str,
+        typer.Option(
+            help="fidelity or projected with options: fidelity?method=&allocation=&correction=, "
+            "projected?n_body=&outer=&gamma=&shape=&shadows=."
+        ),
     ] = "fidelity",
     backend: Annotated[str, typer.Option(help="Where circuits run, e.g. aer?shots=1024.")] = "statevector",
     preprocessing: Preprocessing = STANDARDIZE,

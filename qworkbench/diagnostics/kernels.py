@@ -181,7 +181,7 @@ class KernelAssessment:
         if self.n_qubits is not None and self.n_qubits <= SIMULABLE_QUBITS:
             lines.append(f"At {self.n_qubits} qubits the kernel is computed exactly on a classical machine.")
         if self.computed:
-            lines.append("All but the first score is of the exact kernel, without its shots and noise.")
+            lines.append("The score as measured aside, all of this is of the exact kernel, without shots and noise.")
         return lines
 
     def _difference(self) -> list[str]:

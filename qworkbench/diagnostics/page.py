@@ -129,7 +129,7 @@ def _entries(axes: Axes, found: KernelAssessment) -> None:
     if found.concentration.floor is not None:
         label = f"random states, {found.concentration.floor:.3g}"
         axes.axvline(found.concentration.floor, color="#D55E00", linestyle="--", linewidth=1.2, label=label)
-    axes.legend(fontsize=8.5, frameon=False)
+    axes.legend(fontsize=8.5, framealpha=0.7, edgecolor="none")
     _panel(axes, "Off-diagonal entries", "k(x, y)", "pairs")
 
 
@@ -149,7 +149,11 @@ def _by_distance(axes: Axes, found: KernelAssessment, data: np.ndarray) -> None:
     axes.plot(distances, _upper(found), ".", markersize=2, alpha=0.35, color=BLUE, rasterized=True)
     gamma = float(found.fit[0].rpartition(" ")[2])
     line = np.linspace(0, distances.max(), 200)
-    axes.plot(line, np.exp(-gamma * line**2), color=INK, linewidth=1.4, label=found.fit[0])
+    # The alignment is blind to offset and scale, so the curve has those that fit best.
+    radial = np.exp(-gamma * distances**2)
+    scale, offset = np.linalg.lstsq(np.stack([radial, np.ones_like(radial)], axis=1), _upper(found))[0]
+    label = f"{found.fit[0]}, scale and offset fitted"
+    axes.plot(line, offset + scale * np.exp(-gamma * line**2), color=INK, linewidth=1.4, label=label)
     axes.legend(fontsize=8.5, frameon=False)
     _panel(axes, f"Nearest RBF kernel: alignment {found.fit[1]:.3f}", "distance of x and y", "k(x, y)")
 
@@ -177,7 +181,7 @@ def _scores(axes: Axes, found: KernelAssessment) -> None:
     axes.set_yticks(place, names)
     axes.set_xlim(min(0, *ours, *theirs), 1.3)
     axes.legend(fontsize=8.5, frameon=False, loc="upper right")
-    _panel(axes, f"With the target: cross-validated {found.measure}, alignment")
+    _panel(axes, f"Cross-validated {found.measure}, alignment with the target")
 
 
 def _by_shots(axes: Axes, found: KernelAssessment) -> None:
@@ -190,7 +194,7 @@ def _by_shots(axes: Axes, found: KernelAssessment) -> None:
     axes.axhline(found.exact_score, color=INK, linewidth=1, label=f"exact, {found.exact_score:.3f}")
     axes.axhline(found.rbf_score, color=GREY, linestyle="--", linewidth=1.2, label=f"tuned RBF, {found.rbf_score:.3f}")
     axes.set_xscale("log")
-    axes.legend(fontsize=8.5, frameon=False, loc="lower right")
+    axes.legend(fontsize=8.5, framealpha=0.7, edgecolor="none", loc="best")
     _panel(axes, f"{found.measure} by shots", "shots a circuit", f"cross-validated {found.measure}")
 
 

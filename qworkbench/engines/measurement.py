@@ -124,6 +124,7 @@ def measured_pairs(shape: tuple[int, ...], symmetric: bool, repeats: np.ndarray 
     first, second = np.triu_indices(shape[0], 1) if symmetric else np.indices(shape).reshape(2, -1)
     if repeats is None:
         return MeasuredPairs(first, second, np.ones(len(first), dtype=np.int64), symmetric)
+    repeats = np.asarray(repeats)
     if repeats.shape != tuple(shape) or repeats.dtype.kind not in "iu" or (repeats < 0).any():
         raise ValueError(
             f"expected repeats of shape {tuple(shape)} as whole numbers from 0, "

@@ -123,7 +123,8 @@ def weight_parameter(circuit: ParameterizedCircuit, weights: ArrayLike) -> nn.Pa
     """
     values = torch.tensor(np.asarray(weights, dtype=float))
     if values.shape != (circuit.n_weights,) or not torch.isfinite(values).all():
-        raise ValueError(f"expected {circuit.n_weights} finite weights for the feature map, got {tuple(values.shape)}")
+        got = f"shape {tuple(values.shape)}" if values.shape != (circuit.n_weights,) else "NaN or infinity"
+        raise ValueError(f"expected {circuit.n_weights} finite weights for the feature map, got {got}")
     return nn.Parameter(values)
 
 
@@ -145,7 +146,8 @@ def upper_pairs(n_rows: int, n_columns: int, symmetric: bool) -> tuple[torch.Ten
     if symmetric:
         first, second = torch.triu_indices(n_rows, n_rows, 1)
         return first, second
-    return (grid.reshape(-1) for grid in torch.meshgrid(torch.arange(n_rows), torch.arange(n_columns), indexing="ij"))  # type: ignore[return-value]
+    first, second = torch.meshgrid(torch.arange(n_rows), torch.arange(n_columns), indexing="ij")
+    return first.reshape(-1), second.reshape(-1)
 
 
 def from_pairs(values: torch.Tensor, shape: tuple[int, int], symmetric: bool, diagonal: float) -> torch.Tensor:

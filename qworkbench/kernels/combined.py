@@ -15,8 +15,9 @@ from qworkbench.kernels.base import Kernel, derived_seed, positive
 
 
 def _children(kernels: Sequence[Kernel]) -> tuple[nn.ModuleList, int]:
-    if len(kernels) < 2 or not all(isinstance(kernel, Kernel) for kernel in kernels):
-        raise ValueError(f"expected at least two kernels, got {[type(k).__name__ for k in kernels]}")
+    if isinstance(kernels, Kernel) or len(kernels) < 2 or not all(isinstance(kernel, Kernel) for kernel in kernels):
+        names = [type(one).__name__ for one in ([kernels] if isinstance(kernels, Kernel) else kernels)]
+        raise ValueError(f"expected a list of at least two kernels, got {names}")
     widths = {kernel.n_inputs for kernel in kernels}
     if len(widths) > 1:
         raise ValueError(f"expected kernels of the same number of inputs, got {sorted(widths)}")
@@ -79,8 +80,9 @@ class SumKernel(CombinedKernel):
     """``sum_k c_k k_k(x, y)`` with trainable positive coefficients.
 
     Args:
-        kernels: At least two, of the same inputs. Of those whose shots have the same seed, all but the first get
-            others: the same random numbers twice would be no independent measurements.
+        kernels: At least two, of the same inputs. Of those whose shots have the same seed, all but the first
+            are replaced by copies with other seeds, which share their parameters: the same random numbers twice would
+            be no independent measurements.
         coefficients: Shape ``(n_kernels,)``; equal ones that sum to 1 by default.
 
     Raises:

@@ -71,7 +71,7 @@ def reduced_paulis(n_qubits: int, n_body: int = 1) -> tuple[list[SparsePauliOp],
     Raises:
         ValueError: If ``n_body`` is not between 1 and ``n_qubits``.
     """
-    if not 1 <= n_body <= n_qubits:
+    if not isinstance(n_body, int | np.integer) or not 1 <= n_body <= n_qubits:
         raise ValueError(f"expected n_body between 1 and {n_qubits}, the number of qubits, got {n_body}")
     paulis, shares = [], []
     for weight in range(1, n_body + 1):
@@ -132,6 +132,8 @@ class ProjectedKernel(Kernel):
         if outer not in OUTER:
             raise unknown_name("outer kernel", outer, OUTER)
         self.n_inputs, self.outer = circuit.n_inputs, outer
+        if outer == "gaussian" and shape is not None:
+            raise ValueError(f"expected no shape of a Gaussian kernel, got {shape}")
         self.shape = OUTER[outer][1] if shape is None else float(shape)
         if not 0 < self.shape < math.inf:
             raise ValueError(f"expected a positive shape, got {shape}")

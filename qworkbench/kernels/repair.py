@@ -75,7 +75,7 @@ def repair_psd(gram: ArrayLike, method: str = "auto", std_error: ArrayLike | Non
             unknown.
     """
     matrix = np.asarray(gram, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+    if matrix.ndim != 2 or not matrix.size or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
         raise ValueError(f"expected a finite square matrix, got shape {matrix.shape}")
     if not np.allclose(matrix, matrix.T, atol=1e-10) or not (np.diag(matrix) > 0).all():
         raise ValueError("expected a symmetric matrix with a positive diagonal")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -77,8 +77,10 @@ def allocate_shots(
     Raises:
         ValueError: If the backend is exact, or ``rounds`` is not above ``pilot``.
     """
-    if not 1 <= pilot < rounds:
-        raise ValueError(f"expected 1 <= pilot < rounds, got pilot {pilot} and rounds {rounds}")
+    _check_fidelity(kernel)
+    whole = all(isinstance(number, int | np.integer) for number in (pilot, rounds))
+    if not whole or not 1 <= pilot < rounds:
+        raise ValueError(f"expected whole numbers 1 <= pilot < rounds, got pilot {pilot} and rounds {rounds}")
     shape = (len(np.asarray(x)), len(np.asarray(x if y is None else y)))
     measured = np.triu(np.ones(shape, dtype=bool), 1) if y is None else np.ones(shape, dtype=bool)
     first, portion = _measure(kernel, x, y, np.where(measured, pilot, 0))
@@ -96,6 +98,13 @@ def allocate_shots(
         mean, error, counts = (part + part.T for part in (np.triu(mean, 1), np.triu(error, 1), np.triu(counts, 1)))
         np.fill_diagonal(mean, 1.0)
     return ShotEstimate(mean, error, counts)
+
+
+def _check_fidelity(kernel: Any) -> None:
+    if not hasattr(kernel, "noiseless"):
+        raise TypeError(
+            f"expected a QuantumKernel, whose entries are measured pair by pair, got {type(kernel).__name__}"
+        )
 
 
 def _measure(kernel: QuantumKernel, x: ArrayLike, y: ArrayLike | None, repeats: np.ndarray) -> tuple[np.ndarray, int]:
@@ -133,6 +142,9 @@ def measure_diagonal(kernel: QuantumKernel, x: ArrayLike, rounds: int = 1) -> Sh
         x: Shape ``(N, n_inputs)``.
         rounds: Portions of the backend's shots a sample; exact backends run each circuit once, with an error of 0.
     """
+    _check_fidelity(kernel)
+    if rounds < 1:
+        raise ValueError(f"expected at least 1 round, got {rounds}")
     n = len(np.asarray(x))
     if kernel.noiseless:
         return ShotEstimate(np.ones(n), np.zeros(n), np.zeros(n, dtype=np.int64))
@@ -251,9 +263,18 @@ def classifier_spread(
         test_labels: Shape ``(M,)``.
         C: Of the machine.
         repair: See ``repair_psd``.
-        n_draws: Repetitions.
+        n_draws: Repetitions, at least 2.
         seed: Of the draws.
+
+    Raises:
+        ValueError: If shapes do not fit, or there are fewer draws.
     """
+    if n_draws < 2:
+        raise ValueError(f"expected at least 2 draws, got {n_draws}")
+    shapes = [np.shape(part) for part in (gram, std_error, cross, cross_error)]
+    n, m = len(np.asarray(labels)), len(np.asarray(test_labels))
+    if shapes != [(n, n), (n, n), (m, n), (m, n)]:
+        raise ValueError(f"expected two arrays of shape {(n, n)} and two of {(m, n)}, got {shapes}")
     train, errors = np.asarray(gram, dtype=float), np.asarray(std_error, dtype=float)
     test, test_errors = np.asarray(cross, dtype=float), np.asarray(cross_error, dtype=float)
     truth, rng = np.asarray(test_labels), np.random.default_rng(seed)

@@ -58,8 +58,7 @@ def open_workers(scheduler: str | None, n_workers: int | None) -> AbstractContex
         return _threads(n_workers or cores())
     if scheduler == LOCAL:
         return _local_cluster(n_workers or cores())
-    assert scheduler is not None
-    if not scheduler.startswith(SCHEMES):
+    if not isinstance(scheduler, str) or not scheduler.startswith(SCHEMES):
         raise ValueError(
             f"expected a scheduler {THREADS!r}, {LOCAL!r} or a URL such as 'tcp://host:8786', got {scheduler!r}"
         )

@@ -319,6 +319,13 @@ def test_spread_of_a_classifier_shrinks_with_the_errors():
     [
         (lambda: allocate_shots(QuantumKernel(CIRCUIT), X), "sampling backend"),
         (lambda: allocate_shots(QuantumKernel(CIRCUIT, "aer?shots=9"), X, rounds=2, pilot=2), "pilot < rounds"),
+        (lambda: allocate_shots(QuantumKernel(CIRCUIT, "aer?shots=9"), X, rounds=4.5), "whole numbers"),
+        (lambda: measure_diagonal(QuantumKernel(CIRCUIT, "aer?shots=9"), X, rounds=0), "at least 1 round"),
+        (lambda: classifier_spread(*[np.eye(3)] * 2, [0, 1, 0], *[np.eye(3)] * 2, [0, 1]), "two of .2, 3."),
+        (lambda: classifier_spread(*[np.eye(2)] * 2, [0, 1], *[np.eye(2)] * 2, [0, 1], n_draws=1), "2 draws"),
+        (lambda: repair_psd(np.zeros((0, 0))), "square"),
+        (lambda: ProjectedKernel(CIRCUIT, n_body=1.5), "n_body between 1 and 2"),
+        (lambda: ProjectedKernel(CIRCUIT, shape=2.0), "no shape of a Gaussian"),
         (lambda: QuantumKernel(CIRCUIT, allocation="varience"), "did you mean 'variance'"),
         (lambda: QuantumKernel(CIRCUIT, correction="depolarizing"), "did you mean 'depolarising'"),
         (lambda: QuantumKernel(CIRCUIT, "aer?shots=7", allocation="variance"), "at least 8 shots"),
@@ -338,3 +345,9 @@ def test_spread_of_a_classifier_shrinks_with_the_errors():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_needs_pairs_refuses_projected_kernels():
+    for call in (allocate_shots, measure_diagonal):
+        with pytest.raises(TypeError, match=r"expected a QuantumKernel, .* got ProjectedKernel"):
+            call(ProjectedKernel(CIRCUIT, "statevector?shots=9"), X)

@@ -268,6 +268,8 @@ def test_a_part_with_a_seed_of_its_own_has_the_same_parameters():
             "log_bandwidth",
         ),
         (lambda: SumKernel([QuantumKernel(zz_feature_map(2))]), "at least two kernels"),
+        (lambda: SumKernel(QuantumKernel(zz_feature_map(2))), r"at least two kernels, got \['QuantumKernel'\]"),
+        (lambda: QuantumKernel(TRAINABLE, weights=WEIGHTS * np.nan), "got NaN or infinity"),
         (
             lambda: ProductKernel([QuantumKernel(zz_feature_map(2)), QuantumKernel(zz_feature_map(3))]),
             "same number of inputs",
