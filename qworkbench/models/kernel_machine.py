@@ -25,6 +25,11 @@ OF_A_NAME = ("feature_map", "n_qubits", "n_layers", "bandwidth", "backend")
 """Settings of a kernel by name; a kernel object brings its own."""
 
 
+def state_of(kernel: Kernel) -> dict[str, np.ndarray]:
+    """Parameters and kept features of a kernel, as arrays."""
+    return {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
+
+
 class KernelMachine(BaseEstimator):
     """A scikit-learn solver on the Gram matrix of a quantum kernel. Abstract.
 
@@ -45,7 +50,7 @@ class KernelMachine(BaseEstimator):
         if not self.usage_["shots"]:
             # Computed, not measured: on another backend they are what that makes of them.
             kernel.keep(None)
-        self.kernel_state_ = {name: value.detach().numpy().copy() for name, value in kernel.state_dict().items()}
+        self.kernel_state_ = state_of(kernel)
         self.X_fit_ = data
         self._n_kernel_parameters = sum(parameter.numel() for parameter in kernel.parameters())
         sampled, survival = bool(self.usage_["shots"]), getattr(kernel, "survival", None)

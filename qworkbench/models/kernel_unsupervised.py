@@ -17,7 +17,7 @@ from circuits import ParameterizedCircuit
 from qworkbench.kernels import Kernel
 from qworkbench.models.components import LARGEST
 from qworkbench.models.detector import ThresholdedDetector
-from qworkbench.models.kernel_machine import KernelMachine
+from qworkbench.models.kernel_machine import KernelMachine, state_of
 from qworkbench.models.safeguard import Safeguard, draw_trial
 
 MOST_SIMULATED = 16
@@ -88,6 +88,9 @@ class QuantumOneClassSVM(KernelMachine, ThresholdedDetector):
             return self
         exact = copy.copy(self)
         exact.backend = "statevector"
+        kernel = exact._kernel()
+        kernel.keep(None)
+        exact.kernel_state_ = state_of(kernel)
         return exact
 
     def _parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
