@@ -59,6 +59,8 @@ def kernel(
     if KernelSpec.parse(kernel).training:
         # On the rows of its training a kernel is flattered.
         half = min(rows, len(order) // 2)
+        if half < 10:
+            raise ValueError(f"expected at least 20 rows, half of them to train the kernel on, got {len(order)}")
         chosen, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
         note(f"trained on {len(others)} rows, assessed on {len(chosen)} others")
     X, y, trained = dataset.X[chosen], dataset.y[chosen], dataset.X[others]

@@ -136,7 +136,9 @@ LABELS = "y.npy"
 
 def _check_labels(labels: Any) -> None:
     """Refuse gaps."""
-    if labels is not None and any(label is None or label != label for label in labels.tolist()):
+    import pandas as pd
+
+    if labels is not None and pd.isna(labels).any():
         raise ValueError("expected a label in each row, got an empty one")
 
 
@@ -151,7 +153,11 @@ def _keep_labels(labels: Any, out: Path) -> None:
     if labels is None:
         return
     file, plain = out / LABELS, labels.astype(str) if labels.dtype.kind == "O" else labels
-    if not file.exists():
-        np.save(file, plain, allow_pickle=False)
-    elif not np.array_equal(np.load(file, allow_pickle=False), plain):
+    try:
+        same = file.exists() and np.array_equal(np.load(file, allow_pickle=False), plain)
+    except (EOFError, ValueError):  # cut off
+        file.unlink()
+        same = False
+    if file.exists() and not same:
         raise ValueError(f"{file} holds other labels of the same rows; give another directory")
+    np.save(file, plain, allow_pickle=False)

@@ -38,6 +38,8 @@ ROUNDING = 1e-13
 """Spread of the entries, in units of the largest, that is no more than rounding."""
 PILOT_SHOTS, PILOT_ROUNDS, MOST_SHOTS = 10_000, 3, 10**15
 """Shots at which the errors of other kernels than the fidelity are looked at first; then at those that would do."""
+SAME = 1e-5
+"""How far an engine in single precision may be from the exact kernel; farther is noise, or another approximation."""
 MIN_SAMPLES = 10
 SIMULABLE_QUBITS = 30
 SHOTS, REPETITIONS = (10, 30, 100, 300, 1000, 10_000), 8
@@ -120,9 +122,9 @@ class KernelAssessment:
     shot_scores: tuple[ShotScore, ...]
     """The score by shots, without other noise; empty if not asked for or the states are too large."""
     computed: bool
-    """Whether all but ``score`` is of the exact matrix, though the kernel was measured with shots.
+    """Whether all but ``score`` is of the exact matrix, though the kernel was measured with shots or noise.
 
-    Shot noise looks like structure that no classical kernel has, and would count as a difference from them.
+    Noise looks like structure that no classical kernel has, and would count as a difference from them.
     """
     gram: np.ndarray
     """What all but ``score`` is of."""
@@ -227,8 +229,8 @@ def assess_kernel(
     taken as it is. Scores are those of the best setting, so both are a little too good; ``qworkbench.compare`` is the
     honest test.
 
-    A kernel on a backend with shots is scored as measured. All else is of the exact kernel, if it has at most 16
-    qubits: shot noise is as far from every classical kernel as anything can be.
+    A kernel on a backend with shots or noise is scored as measured. All else is of the exact kernel, if it has at most
+    16 qubits: noise is as far from every classical kernel as anything can be.
 
     The effect of shots on the score: the kernel is measured anew with each number of shots, several times, on
     ``statevector``, and C is tuned again. Training blocks are made positive semidefinite by ``clip``; the models choose
@@ -268,10 +270,9 @@ def assess_kernel(
     targets = answers[:, None] if numbers else _indicators(answers)
     splits = _folds(answers, folds, seed, numbers)
     measured, error = kernel.estimate(data)
-    sampled = bool(error.any())
-    exact = _exactly(kernel, data) if sampled or shots else None
-    computed = sampled and exact is not None
-    gram = exact if computed and exact is not None else repair_psd(measured, "auto", error).gram
+    exact = _exactly(kernel, data)
+    computed = exact is not None and (bool(error.any()) or not np.allclose(measured, exact, rtol=0, atol=SAME))
+    gram = exact if exact is not None and computed else repair_psd(measured, "auto", error).gram
     family = classical_family(data)
     radial = {name: matrix for name, matrix in family.items() if name.startswith("RBF")}
     machine = KernelRidge(kernel="precomputed") if numbers else SVC(kernel="precomputed")

@@ -59,12 +59,17 @@ class Kernel(nn.Module):
         """Measure rows that will be compared with others again and again once, and keep what was measured.
 
         A learner's training rows, say: measured anew in ``predict`` they would have other noise than those it was
-        fitted to. Nothing to do for kernels that measure pairs, or nothing. ``state_dict`` has what is kept; a change
-        of the parameters makes it void.
+        fitted to. Nothing to do for kernels that measure pairs, or nothing. ``state_dict`` has what is kept. After
+        a change of weights or bandwidth it is void.
 
         Args:
             x: Shape ``(N, n_inputs)``; None drops what was kept.
         """
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether entries between rows that are kept are the same whenever they are asked for."""
+        return False
 
     @property
     def seeds(self) -> frozenset[int]:

@@ -54,6 +54,11 @@ class CombinedKernel(Kernel):
             kernel.keep(x)
 
     @property
+    def repeatable(self) -> bool:
+        """See ``Kernel``."""
+        return all(kernel.repeatable for kernel in _parts(self.kernels))
+
+    @property
     def seeds(self) -> frozenset[int]:
         """See ``Kernel``; of all parts."""
         return frozenset().union(*(kernel.seeds for kernel in _parts(self.kernels)))
@@ -140,13 +145,14 @@ class ProductKernel(CombinedKernel):
         return torch.stack([kernel.matrix(x, y) for kernel in _parts(self.kernels)]).prod(0)
 
     def estimate(self, x: ArrayLike, y: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """See ``Kernel``; ``Var(prod) = prod(k**2 + s**2) - prod(k**2)`` of independent parts.
+        """See ``Kernel``; ``Var(k l) = k**2 t**2 + l**2 s**2 + s**2 t**2`` of independent parts, one after the other.
 
         Measured ``k**2`` are too large by ``s**2`` on average, which is taken off; the least is what is left at 0.
         """
-        values, errors = (
-            np.array(part) for part in zip(*(k.estimate(x, y) for k in _parts(self.kernels)), strict=True)
-        )
-        squares = values**2
-        variance = np.maximum(squares.prod(0) - (squares - errors**2).prod(0), (errors**2).prod(0))
-        return values.prod(0), np.sqrt(variance)
+        first, *others = (kernel.estimate(x, y) for kernel in _parts(self.kernels))
+        value, variance = first[0], first[1] ** 2
+        for factor, error in others:
+            least = variance * error**2
+            variance = np.maximum(value**2 * error**2 + factor**2 * variance - least, least)
+            value = value * factor
+        return value, np.sqrt(variance)

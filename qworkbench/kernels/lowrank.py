@@ -35,8 +35,9 @@ def nystroem(kernel: Kernel, X: ArrayLike, n_landmarks: int, *, seed: int = 0) -
     between landmarks, on exact backends.
 
     Args:
-        kernel: Any kernel, also with shots: then eigenvalues of ``W`` that noise alone could make are left out, those
-            up to ``2 sqrt(n_landmarks)`` standard errors (Wigner's semicircle). With few shots little remains.
+        kernel: Any kernel, also with shots. Landmarks of a projected one are measured once. Where pairs are measured,
+            eigenvalues of ``W`` that noise alone could make are left out, those up to ``2 sqrt(n_landmarks)`` standard
+            errors (Wigner's semicircle); with few shots little remains.
         X: Shape ``(N, F)``: where landmarks are drawn from.
         n_landmarks: From 1 to ``N``.
         seed: Of the choice.
@@ -53,7 +54,7 @@ def nystroem(kernel: Kernel, X: ArrayLike, n_landmarks: int, *, seed: int = 0) -
     own.keep(landmarks)
     gram, error = own.estimate(landmarks)
     values, vectors = np.linalg.eigh(gram)
-    noise = 2 * np.sqrt((error**2).sum() / n_landmarks)
+    noise = 0.0 if own.repeatable else 2 * np.sqrt((error**2).sum() / n_landmarks)
     kept = values >= min(max(SMALL * values[-1], noise), values[-1])
     root = vectors[:, kept] / np.sqrt(values[kept])
     return lambda rows: np.asarray(own(rows, landmarks) @ root)

@@ -24,8 +24,8 @@ from qworkbench.kernels.shots import never_certain
 from qworkbench.layer import QuantumLayer
 from qworkbench.lowering import check_circuit
 
-KEPT = ("kept_rows", "kept_mean", "kept_error")
-"""Rows that were measured once and for all, and their features."""
+KEPT = ("kept_rows", "kept_mean", "kept_error", "kept_at")
+"""Rows that were measured once and for all, their features, and the weights and bandwidth at which they were."""
 NEAR_ZERO = 1e-24
 """Squared distance below which the Matern kernel is flat: the slope of a square root at 0 is infinite."""
 MATERN = (0.5, 1.5, 2.5)
@@ -112,6 +112,7 @@ class ProjectedKernel(Kernel):
     kept_rows: torch.Tensor | None
     kept_mean: torch.Tensor | None
     kept_error: torch.Tensor | None
+    kept_at: torch.Tensor | None
 
     def __init__(
         self,
@@ -169,6 +170,11 @@ class ProjectedKernel(Kernel):
         return other
 
     @property
+    def repeatable(self) -> bool:
+        """See ``Kernel``."""
+        return True
+
+    @property
     def seeds(self) -> frozenset[int]:
         """See ``Kernel``."""
         return seeds_of_shots(self.layer.backend)
@@ -218,16 +224,23 @@ class ProjectedKernel(Kernel):
 
     def keep(self, x: ArrayLike | None) -> None:
         """See ``Kernel``."""
-        self.kept_rows = self.kept_mean = self.kept_error = None
+        self.kept_rows = self.kept_mean = self.kept_error = self.kept_at = None
         if x is not None:
-            rows = self._checked(x).detach()
+            rows = self._checked(x).detach().clone()
             self.kept_mean, self.kept_error = self._measured(rows)
-            self.kept_rows = rows
+            self.kept_rows, self.kept_at = rows, self._point()
+
+    def _point(self) -> torch.Tensor:
+        return torch.cat([self.weights.detach().double(), self.log_bandwidth.detach().reshape(-1)])
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         # Torch compares shapes, which follow the rows here, and expects what is None to be left out.
-        for name in KEPT:
-            setattr(self, name, state_dict.get(prefix + name))
+        found = {name: state_dict.get(prefix + name) for name in KEPT}
+        mean = found["kept_mean"]
+        if mean is not None and mean.shape[1] != len(self.layer.observables):
+            raise ValueError(f"expected features of {len(self.layer.observables)} observables, got {mean.shape[1]}")
+        for name, value in found.items():
+            setattr(self, name, None if value is None else value.clone())
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def features(self, x: ArrayLike | torch.Tensor) -> Expectation:
@@ -239,11 +252,12 @@ class ProjectedKernel(Kernel):
             Means and standard errors of shape ``(N, n_paulis)``.
         """
         data = self._checked(x).detach()
-        if self.kept_rows is None:
+        if self.kept_at is None or not torch.equal(self.kept_at, self._point()):
             return self._measured(data)
-        assert self.kept_mean is not None and self.kept_error is not None
-        places = {row.tobytes(): place for place, row in enumerate(self.kept_rows.numpy())}
-        found = np.array([places.get(row.tobytes(), -1) for row in data.numpy()], dtype=np.int64)
+        assert self.kept_rows is not None and self.kept_mean is not None and self.kept_error is not None
+        # Adding 0 makes -0.0 the 0.0 that it equals.
+        places = {row.tobytes(): place for place, row in enumerate(self.kept_rows.numpy() + 0.0)}
+        found = np.array([places.get(row.tobytes(), -1) for row in data.numpy() + 0.0], dtype=np.int64)
         mean, error = (kept[found.clip(0)] for kept in (self.kept_mean, self.kept_error))
         if (new := found < 0).any():
             mean[new], error[new] = self._measured(data[new])
@@ -281,10 +295,10 @@ class ProjectedKernel(Kernel):
         Raises:
             RuntimeError: If a gradient is asked of classical shadows.
         """
-        if self.shadows is not None:
-            tracked = x.requires_grad or any(p.requires_grad for p in self.parameters())
-            if torch.is_grad_enabled() and tracked:
-                raise RuntimeError("classical shadows have no gradient; train with shadows=None")
+        tracked = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
+        if self.shadows is not None and tracked:
+            raise RuntimeError("classical shadows have no gradient; train with shadows=None")
+        if self.shadows is not None or (self.kept_at is not None and not tracked):
             left, right = self.features(x).mean, None if y is None else self.features(y).mean
         else:
             left, right = self._tracked(x), None if y is None else self._tracked(y)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from circuits import FEATURE_MAPS, ParameterizedCircuit
 from qworkbench.backend import Backend
-from qworkbench.kernels.base import Kernel
+from qworkbench.kernels.base import Kernel, derived_seed
 from qworkbench.kernels.projected import ProjectedKernel
 from qworkbench.kernels.repair import repair_psd
 from qworkbench.kernels.spec import KernelSpec
@@ -47,9 +47,6 @@ class KernelMachine(BaseEstimator):
         kernel.keep(data)
         gram, error = kernel.estimate(data)
         self.usage_ = kernel.usage
-        if not self.usage_["shots"]:
-            # Computed, not measured: on another backend they are what that makes of them.
-            kernel.keep(None)
         self.kernel_state_ = state_of(kernel)
         self.X_fit_ = data
         self._n_kernel_parameters = sum(parameter.numel() for parameter in kernel.parameters())
@@ -147,6 +144,9 @@ class KernelMachine(BaseEstimator):
                 np.zeros(self.circuit_.n_weights),
                 bandwidth=np.exp(self.kernel_state_["log_bandwidth"]),
             )
+        if kernel.seeds:
+            # The random numbers of the fit again would tie the noise of new rows to that of training rows.
+            kernel = kernel.reseeded(derived_seed(*sorted(kernel.seeds), 1))
         kernel.load_state_dict({name: torch.as_tensor(value) for name, value in self.kernel_state_.items()})
         return kernel
 

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from circuits import ParameterizedCircuit
 from qworkbench.kernels import Kernel
 from qworkbench.models.base import location_and_scale
-from qworkbench.models.kernel_machine import KernelMachine
+from qworkbench.models.kernel_machine import KernelMachine, state_of
 from qworkbench.models.variational import encode_labels
 
 SCALES = (0.05, 20.0)
@@ -121,6 +121,13 @@ class KernelProcess(KernelMachine):
         steps: list[Any] = ["fixed", SCALES] if tuned else ["fixed"]
         return [GramKernel(gram, 1.0, bounds, float(measured[0, 0])) for bounds in steps]
 
+    def _keep(self, scales: set[float]) -> None:
+        """Keep the training rows at the scales that were chosen, as ``fit`` has kept them at scale 1."""
+        if scales != {1.0}:
+            kernel = self._kernel()
+            kernel.keep(np.concatenate([self.X_fit_ * scale for scale in sorted(scales)]))
+            self.kernel_state_ = state_of(kernel)
+
     def _cross_scaled(self, data: np.ndarray, scale: float) -> np.ndarray:
         return self._kernel()(data * scale, self.X_fit_ * scale)
 
@@ -163,6 +170,7 @@ class QuantumGPRegressor(RegressorMixin, KernelProcess):
         self.dual_coef_, self._cholesky = process.alpha_.copy(), process.L_.copy()
         self.log_marginal_likelihood_ = float(process.log_marginal_likelihood_value_)
         self.n_parameters_ = int(self.dual_coef_.size) + self._n_trained()
+        self._keep({self.scale_})
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -220,6 +228,7 @@ class QuantumGPClassifier(ClassifierMixin, KernelProcess):
             amplitude = float(np.exp(np.mean([np.log(part["amplitude"]) for part in self.latent_])))
         self.log_marginal_likelihood_ = float(process.log_marginal_likelihood_value_)
         self.n_parameters_ = len(self.latent_) * len(data) + self._n_trained()
+        self._keep({part["scale"] for part in self.latent_})
         return self
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:

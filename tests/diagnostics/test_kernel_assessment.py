@@ -202,6 +202,19 @@ def test_shot_noise_is_not_taken_for_a_quantum_advantage(kind, flowers):
     assert "whatever the labels" in " ".join(noisy.verdicts()) and "exact kernel" in noisy.verdicts()[-1]
 
 
+@pytest.mark.parametrize("shots", ["", "&shots=1000"])
+def test_noise_is_not_taken_for_a_quantum_advantage_either(shots):
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    y = np.arange(20) % 2
+    exact, noisy = (
+        assess_kernel(QuantumKernel(iqp_encoding(4), backend, bandwidth=0.2), X, y, shots=())
+        for backend in ("statevector", f"aer?noise=depolarizing:0.05{shots}")
+    )
+    assert noisy.computed and noisy.g == pytest.approx(exact.g) and noisy.fit[0] == exact.fit[0]
+    assert noisy.concentration.shots == pytest.approx(exact.concentration.shots)
+    assert not assess_kernel(QuantumKernel(iqp_encoding(4), "aer", bandwidth=0.2), X, y, shots=()).computed
+
+
 def test_of_a_noisy_kernel_that_cannot_be_computed_nothing_is_said(flowers):
     class Measured(Kernel):
         """A kernel that knows its errors and has one backend."""

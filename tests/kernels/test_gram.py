@@ -595,6 +595,9 @@ def test_labels_beside_a_matrix_are_those_of_its_rows(run: Run) -> None:
     code, _, err = run(table("other.csv", [i % 3 for i in range(23)]), "--out", "g")
     assert code == 1 and "g/y.npy holds other labels" in err
     np.testing.assert_array_equal(np.load("g/y.npy"), [i % 2 for i in range(23)])
+    os.truncate("g/y.npy", 10)
+    assert run(first, "--out", "g")[0] == 0
+    np.testing.assert_array_equal(np.load("g/y.npy"), [i % 2 for i in range(23)])
     code, _, err = run(table("gap.csv", ["yes"] * 22 + [""]), "--out", "h")
     assert code == 1 and "expected a label in each row" in err and not Path("h").exists()
     code, _, err = run(table("text.csv", ["a", "b"] * 11 + ["a"])[:8], "--out", "h")

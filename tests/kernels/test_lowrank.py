@@ -49,8 +49,10 @@ def test_noise_of_the_landmarks_is_not_inverted(kind):
         errors.append(np.sqrt(np.mean((features @ features.T - exact) ** 2)))
         assert (features**2).sum(1).max() < 1.6
     assert 0.15 > errors[0] > errors[1] > errors[2] and errors[2] < 0.03
-    # Where everything is noise the largest eigenvalue stays, so that there are features.
-    assert 1 <= nystroem(kind(CIRCUIT, "statevector?shots=1&seed=2"), X, 40)(X).shape[1] <= 3
+    # Where everything is noise the largest eigenvalue stays, so that there are features. Landmarks that are kept have
+    # one and the same noise everywhere, and nothing is left out.
+    rank = nystroem(kind(CIRCUIT, "statevector?shots=1&seed=2"), X, 40)(X).shape[1]
+    assert 1 <= rank <= 3 if kind is QuantumKernel else rank > 30
 
 
 def test_random_features_are_unbiased_and_err_as_one_over_the_root():

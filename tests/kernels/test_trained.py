@@ -21,6 +21,7 @@ from qworkbench.kernels import (
     kernel_target_alignment,
     train_kernel,
 )
+from qworkbench.kernels.base import Kernel
 from qworkbench.kernels.training import LOSSES, svc_loss
 
 X = np.random.default_rng(7).uniform(-1, 1, (5, 2))
@@ -232,6 +233,64 @@ def test_the_error_of_a_product_of_small_parts_is_that_of_its_scatter():
     scatter, claimed = np.sqrt(((means - exact) ** 2).mean(0)), np.sqrt((errors**2).mean(0))
     assert exact.min() < 1e-3
     assert 0.9 < (claimed / scatter).mean() < 1.25 and (claimed / scatter).max() < 1.5
+
+
+class Given(Kernel):
+    """An entry with an error, drawn from a normal distribution."""
+
+    n_inputs = 2
+
+    def __init__(self, value, error, rng=None):
+        super().__init__()
+        self.value, self.error, self.rng = value, error, rng
+
+    def estimate(self, x, y=None):
+        drawn = self.rng.normal(self.value, self.error, (len(x), len(x))) if self.rng else self.value
+        return np.full((len(x), len(x)), drawn), np.full((len(x), len(x)), self.error)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(1, 0), (0, 0.01), (0, 0.01)],
+        [(1, 0.01), (0, 0.01), (0, 0.01)],
+        [(0.9, 0.01), (0.9, 0.01), (0, 0.01), (0, 0.01)],
+        [(0.5, 0.05), (0.3, 0.1), (0.8, 0.02)],
+    ],
+)
+def test_errors_of_products_of_many_are_those_of_their_scatter(parts):
+    rng = np.random.default_rng(0)
+    rows = np.zeros((60, 2))
+    values, errors = ProductKernel([Given(value, error, rng) for value, error in parts]).estimate(rows)
+    exact = np.prod([value for value, _ in parts])
+    scatter = np.sqrt(((values - exact) ** 2).mean())
+    assert 0.95 < np.sqrt((errors**2).mean()) / scatter < 1.5
+    assert ProductKernel([Given(value, error) for value, error in parts]).estimate(rows)[1][0, 0] > 0
+
+
+def test_what_is_kept_holds_for_its_rows_weights_and_bandwidth():
+    kernel = ProjectedKernel(TRAINABLE, "statevector?shots=50&seed=1", WEIGHTS)
+    kernel.keep(X)
+    first = kernel(X)
+    np.testing.assert_array_equal(kernel(X), first)
+    with torch.no_grad():
+        np.testing.assert_array_equal(kernel(torch.tensor(X)), first)
+    before = kernel.usage["circuits"]
+    np.testing.assert_allclose(kernel(np.concatenate([X, Y]))[:5, :5], first, atol=1e-12)
+    assert kernel.usage["circuits"] - before == 3 * len(Y)
+    copies = [copy.deepcopy(kernel), pickle.loads(pickle.dumps(kernel))]
+    fresh = ProjectedKernel(TRAINABLE, "statevector?shots=50&seed=9", WEIGHTS)
+    fresh.load_state_dict(kernel.state_dict())
+    for other in (*copies, fresh):
+        np.testing.assert_array_equal(other(X), first)
+    assert kernel.with_backend("statevector?shots=50&seed=1").kept_rows is None
+    with torch.no_grad():
+        kernel.log_bandwidth.add_(0.5)
+    assert (kernel(X) != kernel(X)).any()
+    kernel.keep(None)
+    assert "kept_rows" not in kernel.state_dict()
+    with pytest.raises(ValueError, match="features of 15 observables, got 6"):
+        ProjectedKernel(TRAINABLE, weights=WEIGHTS, n_body=2).load_state_dict(fresh.state_dict())
 
 
 def test_a_part_with_a_seed_of_its_own_has_the_same_parameters():
