@@ -167,6 +167,7 @@ def test_the_check_of_a_kernel_machine_spends_no_shots(kernel):
 
 
 @pytest.mark.parametrize("source", ["collider", "iris", "breast cancer", "diabetes"])
+@pytest.mark.filterwarnings("ignore:the detector by itself:sklearn.exceptions.ConvergenceWarning")
 def test_few_shots_of_a_projected_kernel_leave_new_events_above_noise(source):
     # Training rows as they were measured are half of each score. Checked without their noise, the areas were 0.5.
     rows = background(SETS[source], 0)
