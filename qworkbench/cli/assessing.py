@@ -19,7 +19,13 @@ def register(app: typer.Typer) -> None:
 
 def kernel(
     data: Annotated[str, typer.Argument(help="A name (moons?noise=0.2) or a file (a.csv?target=y).")],
-    kernel: Annotated[str, typer.Option(help="fidelity, or projected?n_body=2&outer=matern.")] = "fidelity",
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="fidelity, or projected?n_body=2&outer=matern; with train=alignment also for a map with weights, "
+            "map.qasm?weights=w0,w1."
+        ),
+    ] = "fidelity",
     feature_map: FeatureMap = "iqp",
     n_qubits: Annotated[int | None, typer.Option(help="By default one a feature, from 2 to 4.")] = None,
     n_layers: Annotated[int, typer.Option(min=1, help="Repetitions of the map.")] = 1,

@@ -32,7 +32,7 @@ def gram(
         str,
         typer.Option(
             help="fidelity or projected with options: fidelity?method=&allocation=&correction=, "
-            "projected?n_body=&outer=&gamma=&shape=&shadows=."
+            "projected?n_body=&outer=&gamma=&shape=."
         ),
     ] = "fidelity",
     backend: Annotated[str, typer.Option(help="Where circuits run, e.g. aer?shots=1024.")] = "statevector",
@@ -51,6 +51,7 @@ def gram(
     Run the same again to go on after a stop: finished tiles are not computed again.
     """
     from qworkbench.kernels.gram import gram_matrix
+    from qworkbench.kernels.ledger import ERRORS
     from qworkbench.kernels.tiles import array_digest
 
     rows, others, labels = _numbers(data, columns, preprocessing)
@@ -77,7 +78,7 @@ def gram(
         "sha256": array_digest(matrix),
         "seconds": round(seconds, 3),
     }
-    if (errors := out / "std_error.npy").exists():
+    if (errors := out / ERRORS).exists():
         shown["std_error"] = str(errors)
     if as_json:
         print_json(shown)

@@ -21,9 +21,7 @@ Budget = Annotated[
 ]
 FeatureMap = Annotated[
     str,
-    typer.Option(
-        "--feature-map", "--circuit", help="angle, dense_angle, iqp, zz, ... or a file: map.qasm?weights=w0,w1"
-    ),
+    typer.Option("--feature-map", "--circuit", help="angle, dense_angle, iqp, zz, ... or a file such as map.qasm."),
 ]
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A model setting; may be repeated.")

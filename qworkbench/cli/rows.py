@@ -185,9 +185,10 @@ def _pieces(table: TableFile, names: tuple[str, ...], target: str | None, normal
             y = None if target is None else frame[target].to_numpy()
             if normal is not None and y is not None:
                 text = _as_text(y)
-                labels |= set(np.unique(text)[:LABELS].tolist()) if len(labels) < LABELS else set()
                 is_normal = text == normal
                 any_normal |= bool(is_normal.any())
+                if not any_normal and len(labels) < LABELS:
+                    labels |= set(np.unique(text)[:LABELS].tolist())
                 y = np.where(is_normal, "normal", "anomaly")
             yield Rows(_numbers(frame[list(names)], start), names, y)
         start += len(frame)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from qworkbench.cli.console import print_json, print_table
 
 ROWS_SHOWN = 10
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_INPUT = re.compile(r"\binput\s+\w+(?:\[\d+\])?\s+(\w+)\s*;")
 
 
 def build(
@@ -94,7 +91,7 @@ def feature_map_of(text: str) -> Any:
     name, _, query = text.partition("?")
     if not name.endswith(".qasm"):
         return text
-    from circuits import from_qasm
+    from circuits.interop import declared_inputs, from_qasm
     from qworkbench.backend import parse_uri
     from qworkbench.errors import unknown_name
 
@@ -102,8 +99,7 @@ def feature_map_of(text: str) -> Any:
     for option in options:
         if option != "weights":
             raise unknown_name("option of a circuit's file", option, ("weights",))
-    # Features in the order in which the program declares its inputs; Qiskit's order is by name, x10 before x2.
-    declared = _INPUT.findall(_COMMENT.sub(" ", Path(name).read_text(encoding="utf-8")))
+    declared = declared_inputs(Path(name))
     weights = options["weights"].split(",") if "weights" in options else []
     for weight in weights:
         if weight not in declared:

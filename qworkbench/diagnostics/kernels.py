@@ -28,7 +28,7 @@ from qworkbench.diagnostics.geometry import (
 )
 from qworkbench.kernels import Kernel, QuantumKernel
 from qworkbench.kernels.repair import repair_psd
-from qworkbench.kernels.training import encoded_target, ideal_gram, is_regression
+from qworkbench.kernels.training import encoded_target, ideal_gram
 from qworkbench.runs import check_writable
 
 C_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -264,9 +264,8 @@ def assess_kernel(
         from qworkbench.diagnostics.page import page_file
 
         check_writable(page_file(out))
-    numbers = is_regression(labels, task)
     encoded = encoded_target(labels, task)
-    answers, ideal = encoded.numpy(), ideal_gram(encoded).numpy()
+    numbers, answers, ideal = encoded.is_floating_point(), encoded.numpy(), ideal_gram(encoded).numpy()
     targets = answers[:, None] if numbers else _indicators(answers)
     splits = _folds(answers, folds, seed, numbers)
     measured, error = kernel.estimate(data)
@@ -280,13 +279,13 @@ def assess_kernel(
     tuned = max(scores, key=lambda name: scores[name])
     circuit = getattr(kernel, "circuit", None)
     spectra = [_spectrum(matrix) for matrix in (gram, radial[tuned])]
-    repeated = exact is not None and bool(shots) and _is_simulable(kernel)
-    shot_scores = () if not repeated else _by_shots(kernel, data, answers, machine, splits, shots, seed)
+    repeated = _is_simulable(kernel) and exact is not None
+    shot_scores = _by_shots(kernel, data, answers, machine, splits, shots, seed) if repeated else ()
     found = KernelAssessment(
         task="regression" if numbers else "classification",
         n_samples=len(data),
         n_qubits=None if circuit is None else circuit.n_qubits,
-        concentration=_concentration(kernel, data, gram if computed else measured, error, computed, seed),
+        concentration=_concentration(kernel, data, gram if computed else measured, error, computed, seed, repeated),
         eigenvalues=spectra[0],
         rbf_eigenvalues=spectra[1],
         effective_rank=float(1 / (spectra[0] ** 2).sum()),
@@ -301,7 +300,7 @@ def assess_kernel(
         # As measured: a repair of the whole matrix would carry test rows into training ones.
         score=_score(machine, measured, answers, splits),
         rbf_score=scores[tuned],
-        exact_score=_score(machine, exact, answers, splits) if exact is not None and repeated else None,
+        exact_score=_score(machine, exact, answers, splits) if exact is not None and shot_scores else None,
         shot_scores=shot_scores,
         computed=computed,
         gram=gram,
@@ -394,7 +393,7 @@ def _spectrum(gram: np.ndarray) -> np.ndarray:
 
 
 def _concentration(
-    kernel: Kernel, data: np.ndarray, gram: np.ndarray, error: np.ndarray, computed: bool, seed: int
+    kernel: Kernel, data: np.ndarray, gram: np.ndarray, error: np.ndarray, computed: bool, seed: int, repeated: bool
 ) -> Concentration:
     entries, errors = (part[np.triu_indices(len(gram), 1)] for part in (gram, error))
     # What shots add to the spread says nothing about the kernel.
@@ -403,25 +402,23 @@ def _concentration(
     # Three standard errors of the variance of so many normal numbers: less is no spread that can be told from none.
     std = math.sqrt(variance) if variance > 3 * added * math.sqrt(2 / len(entries)) else 0.0
     std = std if std > ROUNDING * np.abs(entries).max() else 0.0
-    floor = 2.0**-kernel.circuit.n_qubits if isinstance(kernel, QuantumKernel) else None
-    shots = _shots_to_resolve(kernel, data, entries, std / RESOLUTION, seed) if std else None
+    floor, shots = None, None
+    if isinstance(kernel, QuantumKernel):
+        floor = 2.0**-kernel.circuit.n_qubits
+        one_shot = 1 - entries**2 if kernel.method == "swap-test" else entries * (1 - entries)
+        shots = float(one_shot.clip(0).mean()) * (RESOLUTION / std) ** 2 if std else None
+    elif repeated and std:
+        shots = _shots_to_resolve(kernel, data, std / RESOLUTION, seed)
     return Concentration(float(entries.mean()), std, floor, shots, float(errors.mean()))
 
 
-def _shots_to_resolve(kernel: Kernel, data: np.ndarray, entries: np.ndarray, wanted: float, seed: int) -> float | None:
+def _shots_to_resolve(kernel: Kernel, data: np.ndarray, wanted: float, seed: int) -> float | None:
     """Shots a circuit at which the root mean square error of the entries is ``wanted``; without other noise."""
-    if isinstance(kernel, QuantumKernel):
-        swapped = kernel.method == "swap-test"
-        return float((1 - entries**2 if swapped else entries * (1 - entries)).clip(0).mean()) / wanted**2
-    # More shots a basis do not make up for few random bases.
-    if not _is_simulable(kernel) or any(getattr(part, "shadows", None) for part in kernel.modules()):
-        return None
+    if any(getattr(part, "shadows", None) for part in kernel.modules()):
+        return None  # more shots a basis do not make up for few random bases
     shots, upper = PILOT_SHOTS, np.triu_indices(len(data), 1)
     for _ in range(PILOT_ROUNDS):
-        try:
-            sampled = kernel.with_backend(Backend("statevector", shots=shots, seed=seed))
-        except NotImplementedError:
-            return None
+        sampled = kernel.with_backend(Backend("statevector", shots=shots, seed=seed))
         ratio = float((sampled.estimate(data)[1][upper] ** 2).mean()) / wanted**2
         shots = min(max(1, round(shots * ratio)), MOST_SHOTS)
     return float(shots)

@@ -224,11 +224,12 @@ class ProjectedKernel(Kernel):
 
     def keep(self, x: ArrayLike | None) -> None:
         """See ``Kernel``."""
-        self.kept_rows = self.kept_mean = self.kept_error = self.kept_at = None
-        if x is not None:
-            rows = self._checked(x).detach().clone()
-            self.kept_mean, self.kept_error = self._measured(rows)
-            self.kept_rows, self.kept_at = rows, self._point()
+        if x is None:
+            self.kept_rows = self.kept_mean = self.kept_error = self.kept_at = None
+            return
+        rows = self._checked(x).detach().clone()
+        self.kept_mean, self.kept_error = self.features(rows)  # what is kept already is not measured again
+        self.kept_rows, self.kept_at = rows, self._point()
 
     def _point(self) -> torch.Tensor:
         return torch.cat([self.weights.detach().double(), self.log_bandwidth.detach().reshape(-1)])

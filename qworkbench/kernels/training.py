@@ -18,48 +18,28 @@ TINY = 1e-12
 TASKS = ("classification", "regression")
 
 
-def is_regression(target: ArrayLike, task: str | None = None) -> bool:
-    """Whether a target is to be taken as numbers rather than classes.
-
-    Args:
-        target: Shape ``(N,)``.
-        task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
-
-    Raises:
-        ValueError: If the task is unknown, or there are no finite numbers for a regression.
-    """
-    if task is not None and task not in TASKS:
-        raise unknown_name("task", task, TASKS)
-    values = _plain(target)
-    regression = type_of_target(values) == "continuous" if task is None else task == "regression"
-    if regression and (values.dtype.kind not in "iufb" or not np.isfinite(values).all()):
-        raise ValueError(f"expected finite numbers as the target of a regression, got {values.dtype}")
-    return regression
-
-
-def _plain(target: ArrayLike) -> np.ndarray:
-    """Numbers or text, also where they came as objects."""
-    values = np.asarray(target)
-    values = np.asarray(values.tolist()) if values.dtype.kind == "O" else values
-    if values.dtype.kind not in "iufbUS":
-        raise ValueError(f"expected labels or numbers as the target, got {values.dtype} such as {values.ravel()[:1]}")
-    return values
-
-
 def encoded_target(target: ArrayLike, task: str | None = None) -> torch.Tensor:
     """Numbers of mean 0 and deviation 1 for a regression, else the index of each class; shape ``(N,)``.
 
     Args:
-        target: Shape ``(N,)``.
-        task: See ``is_regression``.
+        target: Shape ``(N,)``; numbers or text, also as objects.
+        task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
 
     Raises:
-        ValueError: If there are fewer than two different values, or see ``is_regression``.
+        ValueError: If the task is unknown, there are no finite numbers for a regression, or fewer than two different
+            values.
     """
-    values = _plain(target)
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    values = np.asarray(target)
+    values = np.asarray(values.tolist()) if values.dtype.kind == "O" else values
+    if values.dtype.kind not in "iufbUS":
+        raise ValueError(f"expected labels or numbers as the target, got {values.dtype} such as {values.ravel()[:1]}")
     if values.ndim != 1:
         raise ValueError(f"expected a target of shape (N,), got {values.shape}")
-    regression = is_regression(values, task)
+    regression = type_of_target(values) == "continuous" if task is None else task == "regression"
+    if regression and (values.dtype.kind not in "iufb" or not np.isfinite(values).all()):
+        raise ValueError(f"expected finite numbers as the target of a regression, got {values.dtype}")
     different, index = np.unique(values, return_inverse=True)
     if len(different) < 2:
         kind = "values" if regression else "classes"
@@ -115,7 +95,7 @@ def kernel_target_alignment(gram: ArrayLike, labels: ArrayLike, task: str | None
         task: ``classification`` or ``regression``; by default numbers that are not all whole are a regression.
 
     Raises:
-        ValueError: If the shapes do not fit, the target is constant, or see ``is_regression``.
+        ValueError: If the shapes do not fit, the target is constant, or see ``encoded_target``.
     """
     matrix, wanted = np.asarray(gram, dtype=float), encoded_target(labels, task)
     if matrix.shape != (len(wanted), len(wanted)):

@@ -108,6 +108,7 @@ class KernelMachine(BaseEstimator):
         weights = INITIAL_SPREAD * torch.randn(circuit.n_weights, generator=generator, dtype=torch.float64)
         kernel = spec.make(circuit, seeded(self.backend, self._seed), weights.numpy(), bandwidth=self.bandwidth)
         if isinstance(kernel, ProjectedKernel) and "gamma" not in spec.options:
+            kernel.keep(data)
             kernel.set_gamma(kernel.scale_gamma(data))
         if spec.training:
             assert labels is not None
